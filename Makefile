@@ -1,0 +1,51 @@
+# Everything runs in .venv, made once from pyproject.toml and constraints.txt; see .ci/venv.py.
+PYTHON ?= python3
+ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PROTO_PYTHON := .venv-proto/bin/python
+
+# Another project's paths would be imported before ours.
+unexport PYTHONPATH
+unexport PYTHONHOME
+# The test of the generated code generates it again with this Python.
+export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint proto clean venv venv-proto python
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+demo: venv ## a real model through a real server: make demo ARGS="--executor local"
+	@$(BIN)/backsweep demo $(ARGS)
+
+test: lint venv-proto ## lint and every test that is not slow, at most five minutes
+	@$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+
+test-all: lint venv-proto ## lint and every test
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lint: venv ## ruff, mypy, the import contracts, buf
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }
+	@cd proto && ../$(BIN)/buf lint
+
+proto: venv-proto ## generate client/backsweep/v1 from proto/
+	@$(PROTO_PYTHON) -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client --grpc_python_out=client proto/backsweep/v1/*.proto
+
+clean: ## remove the environments and everything built
+	@rm -rf .venv .venv-proto .venv.lock .venv-proto.lock dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@find engine client server tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv: python
+	@$(PYTHON) .ci/venv.py .venv backsweep -c constraints.txt -e ".[server,ray,dev]"
+
+# protoc 1.76 writes code for protobuf 6.31 to 7, but itself wants protobuf < 7: hence an environment of its own.
+venv-proto: python
+	@$(PYTHON) .ci/venv.py .venv-proto protoc grpcio-tools==1.76.0 "setuptools<81"
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "backsweep: no $(PYTHON) here; install Python 3.11 or newer, or: make PYTHON=/path/to/python ..." >&2; exit 1; }

@@ -1,0 +1,100 @@
+"""What can go wrong, and whose fault it is.
+
+The class says whose fault, `reason` is the contract (the same word travels on the wire as
+ErrorInfo.reason), the text is for people. Nothing else is ever raised on purpose, and no exception
+of NumPy, SciPy, Ray or gRPC may pass a public function: it is caught where it arises and becomes
+one of these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+
+class Error(Exception):
+    """Base of every error backsweep raises: catch this to catch them all.
+
+    `reason`: the stable upper-case word programs may test. `node`: index in the *submitted* graph
+    of the node at fault, or None. `op`, `got`, `allowed`, `hint`: empty where they do not apply.
+    `window`: a few lines of the graph round the node. `source`: the user's own file:line.
+    """
+
+    default_reason = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        node: int | None = None,
+        op: str = "",
+        got: str = "",
+        allowed: str = "",
+        hint: str = "",
+        window: str = "",
+        source: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.node = node
+        self.op = op
+        self.got = got
+        self.allowed = allowed
+        self.hint = hint
+        self.window = window
+        self.source = source
+
+    def __str__(self) -> str:
+        where = "" if self.node is None else f" (node {self.node}{', ' + self.op if self.op else ''})"
+        lines = [self.message + where]
+        details = {"got": self.got, "allowed": self.allowed, "hint": self.hint, "at": self.source}
+        lines += [f"  {name}: {text}" for name, text in details.items() if text]
+        return "\n".join(lines) + (f"\n{self.window}" if self.window else "")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions cross process boundaries (lanes to driver); the default loses keyword-only fields.
+        fields = {k: getattr(self, k) for k in ("reason", "node", "op", "got", "allowed", "hint", "window", "source")}
+        return _rebuild, (type(self), self.message, fields)
+
+    def located(self, *, node: int | None = None, op: str = "", window: str = "", source: str = "") -> Self:
+        """The same error with the place filled in where it was still empty."""
+        self.node = node if self.node is None else self.node
+        self.op = self.op or op
+        self.window = self.window or window
+        self.source = self.source or source
+        return self
+
+
+def _rebuild(kind: type[Error], message: str, fields: dict[str, Any]) -> Error:
+    return kind(message, **fields)
+
+
+class GraphError(Error):
+    """Theirs: the graph, a binding or a query cannot be what it says."""
+
+    default_reason = "MALFORMED"
+
+
+class OverBudget(Error):
+    """The work is sound but larger than this service allows; it is never retried."""
+
+    default_reason = "OVER_BUDGET"
+
+
+class Cancelled(Error):
+    """The caller asked for the work to stop, and it stopped."""
+
+    default_reason = "CANCELLED"
+
+
+class ClusterLost(Error):
+    """The cluster could not do the work (no Ray, or a block failed on every lane that tried it)."""
+
+    default_reason = "CLUSTER_LOST"
+
+
+class Fault(Error):
+    """Ours: an invariant of backsweep does not hold. Please report it."""
+
+    default_reason = "INTERNAL"

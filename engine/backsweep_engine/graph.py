@@ -1,0 +1,268 @@
+"""Type, Node, Graph and Builder: a computation as a straight list of nodes.
+
+Illegal states cannot be written: a node names earlier nodes only, its types are known when it is
+made, and a graph cannot be changed. Nothing here knows what an op means (that is ops/), so the
+Builder takes the result types from its caller. No recursion on nodes anywhere: a chain of 20,000
+is ordinary. Graphs nest (an attribute may be a Graph), at most MAX_NESTING deep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import GraphError
+
+OP_SET = 1
+"""Version of the op table: the meaning of (op name, op_set) never changes."""
+
+MAX_NESTING = 32
+MAX_CONSTANT_BYTES = 1024
+"""A larger array is an input with a digest, never a part of the graph."""
+
+DTYPES = {name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")}
+FLOATS = (DTYPES["float64"], DTYPES["float32"])
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """The static type of an array: a dtype of DTYPES and a shape of non-negative ints."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dtype.name not in DTYPES:
+            raise GraphError("dtype is not supported", reason="DTYPE", got=str(self.dtype), allowed=", ".join(DTYPES))
+        if any(d < 0 for d in self.shape):
+            raise GraphError("a dimension is negative", reason="SHAPE", got=str(self.shape), allowed="dimensions >= 0")
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        size = 1
+        for d in self.shape:
+            size *= d
+        return size
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def is_float(self) -> bool:
+        """Whether values of this type have tangents; integers and bools have none."""
+        return self.dtype.kind == "f"
+
+    def with_shape(self, shape: Iterable[int]) -> Type:
+        return Type(self.dtype, tuple(shape))
+
+    def __str__(self) -> str:
+        return self.dtype.name + (str(list(self.shape)) if self.shape else "")
+
+
+class Ref(NamedTuple):
+    """One result of one node: what operands and outputs are."""
+
+    node: int
+    result: int = 0
+
+
+Attribute = Any
+"""bool, int, float, str, tuple of ints, np.dtype, read-only np.ndarray of at most 1 KiB, or Graph."""
+
+
+class Node(NamedTuple):
+    """One application of an op. `origin`: the node of the submitted graph this one derives from."""
+
+    op: str
+    operands: tuple[Ref, ...]
+    attributes: tuple[tuple[str, Attribute], ...]
+    types: tuple[Type, ...]
+    origin: int
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A closed computation: the first `arity` nodes are its inputs (op `input`, attribute `name`).
+
+    `outputs` may repeat and may be inputs. Output names are paths such as `p.layers[0].b`, or ""
+    for the only output.
+    """
+
+    nodes: tuple[Node, ...]
+    arity: int
+    outputs: tuple[Ref, ...]
+    output_names: tuple[str, ...]
+    op_set: int = OP_SET
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(dict(node.attributes)["name"] for node in self.nodes[: self.arity])
+
+    @cached_property
+    def input_types(self) -> tuple[Type, ...]:
+        return tuple(node.types[0] for node in self.nodes[: self.arity])
+
+    @cached_property
+    def output_types(self) -> tuple[Type, ...]:
+        return tuple(self.type_of(ref) for ref in self.outputs)
+
+    def type_of(self, ref: Ref) -> Type:
+        return self.nodes[ref.node].types[ref.result]
+
+    @cached_property
+    def subgraphs(self) -> tuple[Graph, ...]:
+        """The graphs held by this graph's nodes, in node order, one level down."""
+        return tuple(v for node in self.nodes for _, v in node.attributes if isinstance(v, Graph))
+
+    @cached_property
+    def size(self) -> int:
+        """Number of nodes without inputs, subgraphs included."""
+        return len(self.nodes) - self.arity + sum(g.size for g in self.subgraphs)
+
+    @cached_property
+    def nesting(self) -> int:
+        return max((1 + g.nesting for g in self.subgraphs), default=0)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Structural key (hex SHA-256): equal graphs with equal names, attributes and constants by bytes."""
+        hasher = hashlib.sha256(f"{self.op_set} {self.arity}".encode())
+        for node in self.nodes:
+            key = (node.op, node.operands, attributes_key(node.attributes), [str(t) for t in node.types])
+            hasher.update(repr(key).encode())
+        hasher.update(repr((self.outputs, self.output_names)).encode())
+        return hasher.hexdigest()
+
+
+def attributes_key(attributes: Iterable[tuple[str, Attribute]]) -> tuple[Any, ...]:
+    """A hashable key that tells apart True, 1, 1.0, and 0.0 from -0.0."""
+    return tuple((name, *_attribute_key(value)) for name, value in attributes)
+
+
+def _attribute_key(value: Attribute) -> tuple[Any, ...]:
+    match value:
+        case bool() | int() | str():
+            return (type(value).__name__, value)
+        case float():
+            return ("float", struct.pack("<d", value))
+        case tuple():
+            return ("ints", value)
+        case np.dtype():
+            return ("dtype", value.name)
+        case np.ndarray():
+            return ("array", value.dtype.str, value.shape, value.tobytes())
+        case Graph():
+            return ("graph", value.fingerprint)
+    raise GraphError("an attribute has a kind no graph can hold", reason="ATTRIBUTE", got=type(value).__name__)
+
+
+class Builder:
+    """Makes one Graph. Equal nodes are made once (hash-consing); inputs may be added at any time.
+
+    `parent`: the builder of the trace this one is nested in, whose values may be captured.
+    `origin`: given to every new node while set; a transform sets it to the origin of the node it
+    rewrites. Left None, nodes become their own origin when built (a newly submitted graph).
+    `locate`: called for every new node; what it returns is kept beside the node (source lines).
+    """
+
+    def __init__(self, *, parent: Builder | None = None, locate: Callable[[], str] | None = None) -> None:
+        self.parent = parent
+        self.locate = locate
+        self.origin: int | None = None
+        self.closed = False
+        self.nodes: list[Node] = []
+        self.locations: list[str] = []
+        self._known: dict[Any, int] = {}
+        self.bound: dict[str, np.ndarray[Any, Any]] = {}
+        self._names: set[str] = set()
+        self._inputs: list[int] = []
+        self._captured: dict[Ref, Ref] = {}
+
+    def input(self, name: str, type: Type) -> Ref:
+        """A new input; names must be distinct."""
+        if name in self._names:
+            raise GraphError("two inputs have the same name", reason="MALFORMED", got=repr(name))
+        self._names.add(name)
+        self._inputs.append(len(self.nodes))
+        return Ref(self._append(Node("input", (), (("name", name),), (type,), -1)))
+
+    def add(self, op: str, operands: Sequence[Ref], attributes: Mapping[str, Attribute], infer: Callable[[], tuple[Type, ...]]) -> int:
+        """The index of the node applying `op`; `infer` is asked for its types only if it is new."""
+        pairs = tuple(sorted(attributes.items()))
+        key = (op, tuple(operands), attributes_key(pairs))
+        index = self._known.get(key)
+        if index is None:
+            node = Node(op, key[1], pairs, infer(), -1)
+            index = self._known[key] = self._append(node)
+        return index
+
+    def type_of(self, ref: Ref) -> Type:
+        return self.nodes[ref.node].types[ref.result]
+
+    def capture(self, outer: Ref) -> Ref:
+        """The input of this builder that stands for a value of its parent."""
+        assert self.parent is not None
+        if outer not in self._captured:
+            self._captured[outer] = self.input(f"captured.{len(self._captured)}", self.parent.type_of(outer))
+        return self._captured[outer]
+
+    def bind(self, array: np.ndarray[Any, Any]) -> Ref:
+        """The input that stands for a captured array: copied now, sent later by digest, kept in `bound`."""
+        if self.parent is not None:
+            return self.capture(self.parent.bind(array))
+        copy = np.array(array, order="C")
+        copy.setflags(write=False)
+        key = (copy.dtype.name, copy.shape, hashlib.sha256(copy.data).digest())
+        if key not in self._known:
+            name = f"bound.{len(self.bound)}"
+            self._known[key] = self.input(name, Type(copy.dtype, copy.shape)).node
+            self.bound[name] = copy
+        return Ref(self._known[key])
+
+    @property
+    def captured(self) -> Iterator[tuple[Ref, Ref]]:
+        """(value of the parent, input here), in the order they were captured."""
+        return iter(self._captured.items())
+
+    def _append(self, node: Node) -> int:
+        if self.closed:
+            raise GraphError(
+                "a traced value was used after its trace had ended",
+                hint="return values from the traced function instead of keeping them in a variable outside it",
+            )
+        self.nodes.append(node if self.origin is None else node._replace(origin=self.origin))
+        self.locations.append(self.locate() if self.locate else "")
+        return len(self.nodes) - 1
+
+    def build(self, outputs: Iterable[tuple[str, Ref]]) -> Graph:
+        """The graph of what `outputs` need: inputs first, all of them kept; unused nodes dropped."""
+        named = list(outputs)
+        live = set(self._inputs)
+        live.update(ref.node for _, ref in named)
+        for i in range(len(self.nodes) - 1, -1, -1):
+            if i in live:
+                live.update(ref.node for ref in self.nodes[i].operands)
+        inputs = set(self._inputs)
+        order = self._inputs + [i for i in sorted(live) if i not in inputs]
+        new = {old: i for i, old in enumerate(order)}
+        nodes = []
+        for i, old in enumerate(order):
+            op, operands, attributes, types, origin = self.nodes[old]
+            moved = tuple([Ref(new[n], r) for n, r in operands])
+            nodes.append(Node(op, moved, attributes, types, i if origin < 0 else origin))
+        self.locations = [self.locations[old] for old in order]
+        self.closed = True
+        refs = tuple(Ref(new[ref.node], ref.result) for _, ref in named)
+        return Graph(tuple(nodes), len(inputs), refs, tuple(name for name, _ in named))

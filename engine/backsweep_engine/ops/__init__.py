@@ -1,0 +1,6 @@
+"""The op table: importing this package fills it. One file per family, one record per op."""
+
+from . import compound, contract, control, indexing, linear, pointwise
+from .op import SPELLINGS, TABLE, Op
+
+__all__ = ["SPELLINGS", "TABLE", "Op", "compound", "contract", "control", "indexing", "linear", "pointwise"]

@@ -1,0 +1,259 @@
+"""Ops that sum over axes: reductions and matrix products."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..graph import DTYPES, FLOATS, Type
+from .linear import cut, normal_axes, permute, reshape, swapaxes
+from .op import (
+    NUMBERS,
+    REALS,
+    Cost,
+    Example,
+    Expansion,
+    Kind,
+    Op,
+    Tangent,
+    Transposes,
+    register,
+    require,
+    require_axes,
+    require_dtype,
+    spells,
+)
+from .term import Term, broadcast, call, cast, constant, promoted
+
+Array = Any
+Ints = tuple[int, ...]
+FLOAT64 = DTYPES["float64"]
+_CUBE = Type(FLOAT64, (2, 3, 4))
+
+
+def _reduced(types: tuple[Type, ...], axes: Ints) -> tuple[Type, ...]:
+    require_dtype(types[0], NUMBERS)
+    require_axes(axes, types[0].rank)
+    return (types[0].with_shape(d for a, d in enumerate(types[0].shape) if a not in axes),)
+
+
+def _shifted(axes: Ints) -> Ints:
+    return tuple(a + 1 for a in axes)
+
+
+def spread(y: Term, shape: Ints, axes: Ints) -> Term:
+    """A reduced value back over the axes it was reduced along."""
+    return broadcast(reshape(y, tuple(1 if a in axes else d for a, d in enumerate(shape))), shape)
+
+
+def _cost(types: tuple[Type, ...], results: tuple[Type, ...], **_: Any) -> Cost:
+    return Cost(types[0].size, types[0].nbytes + results[0].nbytes)
+
+
+register(
+    Op(
+        name="sum",
+        infer=_reduced,
+        apply=lambda x, out=None, *, axes: np.sum(x, axes, out=out, dtype=x.dtype),
+        derivative=Transposes(lambda i, c, x, axes: spread(c, x.shape, axes)),
+        batch=lambda mask, x, axes: call("sum", x, axes=_shifted(axes)),
+        cost=_cost,
+        examples=(Example((_CUBE,), {"axes": (0, 2)}),),
+        attributes={"axes": Kind.INTS},
+        domain=(REALS,),
+        summary="sum over axes, in the operand's dtype",
+        operand_dtypes=NUMBERS,
+    )
+)
+
+
+def kept(y: Term, shape: Ints, axes: Ints, keepdims: bool) -> Term:
+    return reshape(y, tuple(1 if a in axes else d for a, d in enumerate(shape))) if keepdims else y
+
+
+@spells(np.sum)
+def sum_(x: Term, axis: Any = None, *, keepdims: bool = False) -> Term:
+    axes = normal_axes(axis, x.ndim)
+    if x.dtype.kind in "ib":
+        x = cast(x, DTYPES["int64"])  # as NumPy: integers are summed in int64
+    y = call("sum", x, axes=axes) if axes else x
+    return kept(y, x.shape, axes, keepdims)
+
+
+@spells(np.mean)
+def mean(x: Term, axis: Any = None, *, keepdims: bool = False) -> Term:
+    (x,) = promoted([x], FLOATS)
+    axes = normal_axes(axis, x.ndim)
+    return sum_(x, axes, keepdims=keepdims) / math.prod(x.shape[a] for a in axes)
+
+
+# max and min: the tangent is the mean of the tangents at the entries that attain the value.
+
+
+def _extreme_tangent(y: Term, x: tuple[Term, ...], t: tuple[Term, ...], axes: Ints) -> Term:
+    hit = cast(x[0] == spread(y, x[0].shape, axes), x[0].dtype)
+    share = hit / spread(call("sum", hit, axes=axes), x[0].shape, axes)
+    result: Term = call("sum", share * t[0], axes=axes)
+    return result
+
+
+for _name, _function in {"max": np.max, "min": np.min}.items():
+
+    def _extreme_infer(types: tuple[Type, ...], axes: Ints, name: str = _name) -> tuple[Type, ...]:
+        require(all(types[0].shape[a] for a in axes if a < types[0].rank), f"{name} over no elements", got=types[0].shape)
+        return _reduced(types, axes)
+
+    register(
+        Op(
+            name=_name,
+            infer=_extreme_infer,
+            apply=lambda x, out=None, *, axes, f=_function: f(x, axes, out=out),
+            derivative=Tangent(_extreme_tangent),
+            batch=lambda mask, x, axes, name=_name: call(name, x, axes=_shifted(axes)),
+            cost=_cost,
+            examples=(Example((_CUBE,), {"axes": (0, 2)}),),
+            attributes={"axes": Kind.INTS},
+            domain=(REALS,),
+            kinks="where several entries attain the value they share the derivative evenly",
+            summary=f"{_name}imum over axes",
+            operand_dtypes=NUMBERS,
+        )
+    )
+
+    @spells(_function)
+    def _extreme(x: Term, axis: Any = None, *, keepdims: bool = False, name: str = _name) -> Term:
+        axes = normal_axes(axis, x.ndim)
+        return kept(call(name, x, axes=axes) if axes else x, x.shape, axes, keepdims)
+
+
+# prod, by a tree of pairwise products: exact derivatives of every order, zeros included.
+
+
+def _prod(x: Term, axes: Ints) -> Term:
+    rest = tuple(a for a in range(x.ndim) if a not in axes)
+    n = math.prod(x.shape[a] for a in axes)
+    lead = tuple(x.shape[a] for a in rest)
+    y = reshape(permute(x, (*rest, *axes)), (*lead, n))
+    if n == 0:
+        return constant(x.builder, 1, lead, x.dtype)
+    while n > 1:
+        half, zero = n // 2, (0,) * len(lead)
+        pairs = cut(y, (*zero, 0), (*lead, half)) * cut(y, (*zero, half), (*lead, 2 * half))
+        y = call("concat", pairs, cut(y, (*zero, 2 * half), (*lead, n)), axis=len(lead)) if n % 2 else pairs
+        n = n - half
+    return reshape(y, lead)
+
+
+register(
+    Op(
+        name="prod",
+        infer=_reduced,
+        apply=None,
+        derivative=Expansion(_prod),
+        batch=lambda mask, x, axes: call("prod", x, axes=_shifted(axes)),
+        cost=_cost,
+        examples=(Example((_CUBE,), {"axes": (0, 2)}),),
+        attributes={"axes": Kind.INTS},
+        domain=(REALS,),
+        summary="product over axes, by pairs",
+        operand_dtypes=NUMBERS,
+    )
+)
+
+
+@spells(np.prod)
+def prod(x: Term, axis: Any = None, *, keepdims: bool = False) -> Term:
+    axes = normal_axes(axis, x.ndim)
+    if x.dtype.kind in "ib":
+        x = cast(x, DTYPES["int64"])
+    return kept(call("prod", x, axes=axes) if axes else x, x.shape, axes, keepdims)
+
+
+# matmul
+
+
+def _matmul_infer(types: tuple[Type, ...]) -> tuple[Type, ...]:
+    a, b = types
+    require_dtype(a, FLOATS)
+    require(a.dtype == b.dtype, "operands must have one dtype", reason="DTYPE", got=f"{a} and {b}", allowed="equal dtypes")
+    fits = a.rank >= 2 and a.rank == b.rank and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2]
+    require(fits, "matrices do not fit", got=f"{a} @ {b}", allowed="[..., n, k] @ [..., k, m] with equal batch axes")
+    return (a.with_shape((*a.shape[:-1], b.shape[-1])),)
+
+
+def _matmul_batch(mask: tuple[bool, ...], a: Term, b: Term) -> Term:
+    if all(mask):
+        result: Term = call("matmul", a, b)
+        return result
+    # One side shared: its rows or columns join the other's, so that plain matrices stay one product.
+    if mask[0] and b.ndim == 2:
+        rows, n, k = a.shape
+        return reshape(call("matmul", reshape(a, (rows * n, k)), b), (rows, n, b.shape[-1]))
+    if mask[1] and a.ndim == 2:
+        return swapaxes(_matmul_batch((True, False), swapaxes(b, -1, -2), swapaxes(a, -1, -2)), -1, -2)
+    rows = a.shape[0] if mask[0] else b.shape[0]
+    wide = [x if m else broadcast(x, (rows, *x.shape)) for x, m in zip((a, b), mask, strict=True)]
+    result = call("matmul", *wide)
+    return result
+
+
+def _matmul_cost(types: tuple[Type, ...], results: tuple[Type, ...]) -> Cost:
+    # Operands that are not contiguous are copied before BLAS sees them; count both.
+    workspace = sum(t.nbytes for t in types)
+    return Cost(2 * results[0].size * types[0].shape[-1], sum(t.nbytes for t in types + results), workspace)
+
+
+register(
+    Op(
+        name="matmul",
+        infer=_matmul_infer,
+        apply=np.matmul,
+        derivative=Transposes(lambda i, c, a, b: call("matmul", swapaxes(a, -1, -2), c) if i else call("matmul", c, swapaxes(b, -1, -2)), jointly=False),
+        batch=_matmul_batch,
+        cost=_matmul_cost,
+        examples=(Example((Type(FLOAT64, (3, 4)), Type(FLOAT64, (4, 2)))), Example((Type(FLOAT64, (2, 3, 4)), Type(FLOAT64, (2, 4, 2))))),
+        arity=2,
+        domain=(REALS, REALS),
+        summary="matrix product over the last two axes, the axes before them equal",
+    )
+)
+
+
+@spells(np.matmul)
+def matmul(a: Any, b: Any) -> Term:
+    """As np.matmul: vectors on either side, batch axes broadcast."""
+    a, b = promoted([a, b], FLOATS)
+    require(a.ndim > 0 and b.ndim > 0, "matmul needs vectors or matrices", got=f"{a.type} @ {b.type}", hint="use * for scalars")
+    left, right = a.ndim == 1, b.ndim == 1
+    a = reshape(a, (1, *a.shape)) if left else a
+    b = reshape(b, (*b.shape, 1)) if right else b
+    require(a.shape[-1] == b.shape[-2], "matrices do not fit", got=f"{a.shape} @ {b.shape}", allowed="inner axes equal")
+    if b.ndim == 2 and a.ndim > 2:
+        # A stack of matrices times one matrix is one tall product.
+        y = reshape(call("matmul", reshape(a, (math.prod(a.shape[:-1]), a.shape[-1])), b), (*a.shape[:-1], b.shape[-1]))
+    else:
+        lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        y = call("matmul", broadcast(a, (*lead, *a.shape[-2:])), broadcast(b, (*lead, *b.shape[-2:])))
+    return reshape(y, (*y.shape[:-2], *(() if left else y.shape[-2:-1]), *(() if right else y.shape[-1:])))
+
+
+@spells(np.dot)
+def dot(a: Any, b: Any) -> Term:
+    a, b = promoted([a, b])
+    require(a.ndim <= 2 and b.ndim <= 2, "dot of more than two axes", reason="NOT_TRACEABLE", got=f"{a.shape}, {b.shape}", hint="use @")
+    return a * b if 0 in (a.ndim, b.ndim) else matmul(a, b)
+
+
+@spells(np.vdot, np.inner)
+def inner(a: Any, b: Any) -> Term:
+    a, b = promoted([a, b])
+    require(a.ndim == b.ndim == 1, "inner product of vectors only", reason="NOT_TRACEABLE", got=f"{a.shape}, {b.shape}", hint="use @")
+    return matmul(a, b)
+
+
+@spells(np.outer)
+def outer(a: Any, b: Any) -> Term:
+    a, b = promoted([a, b])
+    return reshape(a, (a.size, 1)) * reshape(b, (1, b.size))

@@ -1,0 +1,330 @@
+"""Pointwise ops: every element of the result depends on the same element of each operand.
+
+A row is a name, NumPy's function (or a kernel with the same `out=`), and the partial derivatives
+from the result y and the operands. `finite=False` where a partial can be infinite or NaN at a point
+of the closed domain: the linear op `scale` then keeps 0 * inf out (CONTRACT A6). Kinks follow
+FINDINGS: relu'(0) = 0, abs'(0) = 0, ties of maximum and minimum split evenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..graph import DTYPES, Type
+from .op import (
+    ANY,
+    BOOL,
+    NUMBERS,
+    POSITIVE,
+    REALS,
+    SPELLINGS,
+    Domain,
+    Example,
+    Kind,
+    Op,
+    Partials,
+    Transposes,
+    Zero,
+    elementwise_cost,
+    register,
+    require,
+    require_dtype,
+    require_same,
+    spells,
+)
+from .term import Term, aligned, broadcast, call, common_builder, constant, elementwise, lift, promoted
+
+Array = Any
+EXAMPLE_SHAPE = (3, 2)
+FLOAT64 = DTYPES["float64"]
+
+
+def lifted(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A batch rule from one that wants every operand batched: the others are broadcast (a view)."""
+
+    def batch(mask: tuple[bool, ...], *x: Term, **attributes: Any) -> Any:
+        size = next(t.shape[0] for t, m in zip(x, mask, strict=True) if m)
+        return rule(*[t if m else broadcast(t, (size, *t.shape)) for t, m in zip(x, mask, strict=True)], **attributes)
+
+    return batch
+
+
+def pointwise(
+    name: str,
+    apply: Callable[..., Array],
+    partials: Callable[..., tuple[Any, ...]] | None,
+    *,
+    arity: int = 1,
+    finite: bool = True,
+    flops: int = 1,
+    domain: Domain = REALS,
+    dtypes: tuple[np.dtype[Any], ...] = (DTYPES["float64"], DTYPES["float32"]),
+    result: np.dtype[Any] | None = None,
+    kinks: str = "",
+    numpy: tuple[Callable[..., Any], ...] = (),
+    summary: str = "",
+    derivative: Transposes | None = None,
+    attributes: dict[str, Kind] | None = None,
+    example: dict[str, Any] | None = None,
+) -> Op:
+    """Registers one row. `partials` None: piecewise constant. `derivative` instead of it: linear."""
+
+    def infer(types: tuple[Type, ...], **_: Any) -> tuple[Type, ...]:
+        require_same(types)
+        require_dtype(types[0], dtypes)
+        return (types[0] if result is None else Type(result, types[0].shape),)
+
+    if isinstance(apply, np.ufunc):
+        numpy = (apply, *numpy)
+    for function in numpy:
+        SPELLINGS[function] = partial(elementwise, name)
+    rule = derivative or (Zero() if partials is None else Partials(partials, finite))
+    return register(
+        Op(
+            name=name,
+            infer=infer,
+            apply=apply,
+            derivative=rule,
+            batch=lifted(partial(call, name)),
+            cost=elementwise_cost(flops),
+            examples=(Example((Type(dtypes[0], EXAMPLE_SHAPE),) * arity, example or {}),),
+            arity=arity,
+            attributes=attributes or {},
+            domain=(domain,) * arity,
+            kinks=kinks,
+            summary=summary or name.replace("_", " "),
+            numpy=numpy,
+            operand_dtypes=dtypes,
+        )
+    )
+
+
+# Arithmetic. Sums and products are linear: their tangents are themselves.
+
+pointwise("add", np.add, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: c))
+pointwise("subtract", np.subtract, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: -c if i else c))
+pointwise("negative", np.negative, None, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x: -c))
+pointwise("multiply", np.multiply, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: c * (x if i else y), jointly=False))
+
+
+def _scale(p: Array, t: Array, out: Array = None) -> Array:
+    out = np.multiply(p, t, out=out)
+    np.copyto(out, 0, where=np.equal(t, 0))
+    return out
+
+
+pointwise(
+    "scale",
+    _scale,
+    None,
+    arity=2,
+    flops=2,
+    derivative=Transposes(lambda i, c, p, t: call("scale", p, c) if i else call("scale", c, t), jointly=False),
+    summary="p * t, and 0 where t is exactly 0 even if p is infinite or NaN",
+)
+
+pointwise("divide", np.divide, lambda q, x, y: (1 / y, -q / y), arity=2, finite=False, domain=POSITIVE)
+pointwise("reciprocal", np.reciprocal, lambda y, x: (-y * y,), finite=False, domain=POSITIVE)
+pointwise("square", np.square, lambda y, x: (2 * x,), dtypes=NUMBERS)
+pointwise("sqrt", np.sqrt, lambda y, x: (0.5 / y,), finite=False, domain=POSITIVE)
+
+
+def _power_partials(y: Term, x: Term, e: Term) -> tuple[Term, Term]:
+    # d/de x**e = x**e log x, whose limit at x = 0 is 0 for e > 0; e x**(e-1) is 0 at e = 0 for every x.
+    log_x = np.log(call("where", x == 0, constant(x.builder, 1, x.shape, x.dtype), x))
+    return call("where", e == 0, constant(e.builder, 0, e.shape, e.dtype), e * elementwise("power", x, e - 1)), y * log_x
+
+
+pointwise("power", np.power, _power_partials, arity=2, finite=False, flops=20, domain=POSITIVE)
+
+
+def _integer_power(x: Array, out: Array = None, *, exponent: int) -> Array:
+    return np.power(x, np.asarray(exponent, x.dtype), out=out)
+
+
+pointwise(
+    "integer_power",
+    _integer_power,
+    lambda y, x, exponent: (exponent * call("integer_power", x, exponent=exponent - 1) if exponent else 0.0,),
+    finite=False,
+    flops=8,
+    attributes={"exponent": Kind.INT},
+    example={"exponent": 3},
+    summary="x ** exponent for a fixed integer exponent, defined for every x",
+)
+
+
+@spells(np.power)
+def power(x: Any, exponent: Any) -> Term:
+    """x ** exponent; a Python integer exponent keeps negative bases differentiable."""
+    if type(exponent) is int and isinstance(x, Term):
+        (x,) = promoted([x], (FLOAT64, DTYPES["float32"]))
+        if exponent == 2:
+            return elementwise("square", x)
+        result: Term = x if exponent == 1 else call("integer_power", x, exponent=exponent)
+        return result
+    return elementwise("power", x, exponent)
+
+
+# Exponentials and trigonometry.
+
+pointwise("exp", np.exp, lambda y, x: (y,), flops=10)
+pointwise("expm1", np.expm1, lambda y, x: (y + 1,), flops=15)
+pointwise("log", np.log, lambda y, x: (1 / x,), finite=False, flops=10, domain=POSITIVE)
+pointwise("log1p", np.log1p, lambda y, x: (1 / (1 + x),), finite=False, flops=15, domain=Domain(-1.0))
+pointwise("sin", np.sin, lambda y, x: (np.cos(x),), flops=15)
+pointwise("cos", np.cos, lambda y, x: (-np.sin(x),), flops=15)
+pointwise("tan", np.tan, lambda y, x: (1 + y * y,), flops=15)
+pointwise("tanh", np.tanh, lambda y, x: ((1 - y) * (1 + y),), flops=20)
+
+
+def _sigmoid(x: Array, out: Array = None) -> Array:
+    # exp(-|x|) never overflows: 1/(1+e) for x >= 0, e/(1+e) below.
+    e = np.exp(-np.abs(x))
+    return np.divide(np.where(x >= 0, x.dtype.type(1), e), 1 + e, out=out)
+
+
+def _softplus(x: Array, out: Array = None) -> Array:
+    return np.logaddexp(x, x.dtype.type(0), out=out)
+
+
+pointwise("sigmoid", _sigmoid, lambda y, x: (y * call("sigmoid", -x),), flops=20, summary="1 / (1 + exp(-x)), without overflow")
+pointwise("softplus", _softplus, lambda y, x: (call("sigmoid", x),), flops=25, summary="log(1 + exp(x)), without overflow")
+pointwise(
+    "logaddexp",
+    np.logaddexp,
+    # sigmoid(x - y) is inf - inf for equal infinities: exp(x - result) would be no better, so NaN there is honest.
+    lambda z, x, y: (call("sigmoid", x - y), call("sigmoid", y - x)),
+    arity=2,
+    flops=25,
+)
+
+# Kinks.
+
+
+def _relu(x: Array, out: Array = None) -> Array:
+    return np.maximum(x, x.dtype.type(0), out=out)
+
+
+def _one_where(condition: Term, like: Term) -> Term:
+    return condition.astype(like.dtype)
+
+
+pointwise("relu", _relu, lambda y, x: (_one_where(x > 0, x),), kinks="at 0 the derivative is 0", summary="max(x, 0)")
+pointwise("abs", np.absolute, lambda y, x: (np.sign(x),), dtypes=NUMBERS, kinks="at 0 the derivative is 0")
+pointwise("sign", np.sign, None, dtypes=NUMBERS)
+
+
+def _split(z: Term, x: Term, y: Term) -> tuple[Term, Term]:
+    tie = 0.5 * _one_where(x == y, x)
+    return _one_where(x == z, x) - tie, _one_where(y == z, y) - tie
+
+
+pointwise("maximum", np.maximum, _split, arity=2, dtypes=NUMBERS, kinks="where the operands are equal each gets half")
+pointwise("minimum", np.minimum, _split, arity=2, dtypes=NUMBERS, kinks="where the operands are equal each gets half")
+
+for _name, _function in {"less": np.less, "less_equal": np.less_equal, "equal": np.equal, "not_equal": np.not_equal}.items():
+    pointwise(_name, _function, None, arity=2, dtypes=ANY, result=BOOL)
+SPELLINGS[np.greater] = lambda x, y: elementwise("less", y, x)
+SPELLINGS[np.greater_equal] = lambda x, y: elementwise("less_equal", y, x)
+
+pointwise("logical_and", np.logical_and, None, arity=2, dtypes=(BOOL,), numpy=(np.bitwise_and,))
+pointwise("logical_or", np.logical_or, None, arity=2, dtypes=(BOOL,), numpy=(np.bitwise_or,))
+pointwise("logical_not", np.logical_not, None, dtypes=(BOOL,), numpy=(np.invert,))
+pointwise("isfinite", np.isfinite, None, result=BOOL)
+
+# Choice. The tangent of the branch not taken is 0, whatever its derivative would be.
+
+
+def _where_infer(types: tuple[Type, ...]) -> tuple[Type, ...]:
+    require_dtype(types[0], (BOOL,))
+    require_same(types[1:])
+    require(types[0].shape == types[1].shape, "condition and branches must have one shape", got=types[0], allowed=types[1])
+    return (types[1],)
+
+
+def _where(condition: Array, x: Array, y: Array, out: Array = None) -> Array:
+    if out is None:
+        return np.where(condition, x, y)
+    np.copyto(out, y)
+    np.copyto(out, x, where=condition)
+    return out
+
+
+def _where_transpose(i: int, c: Term, condition: Term, x: Any, y: Any) -> Term:
+    nothing = constant(c.builder, 0, c.shape, c.dtype)
+    result: Term = call("where", condition, nothing, c) if i == 2 else call("where", condition, c, nothing)
+    return result
+
+
+register(
+    Op(
+        name="where",
+        infer=_where_infer,
+        apply=_where,
+        derivative=Transposes(_where_transpose, operands=(1, 2)),
+        batch=lifted(partial(call, "where")),
+        cost=elementwise_cost(1),
+        examples=(Example((Type(BOOL, EXAMPLE_SHAPE), Type(FLOAT64, EXAMPLE_SHAPE), Type(FLOAT64, EXAMPLE_SHAPE))),),
+        arity=3,
+        domain=(REALS, REALS, REALS),
+        summary="x where the condition holds, else y",
+        numpy=(np.where,),
+        operand_dtypes=ANY,
+    )
+)
+
+
+@spells(np.where)
+def where(condition: Any, x: Any, y: Any) -> Term:
+    """As np.where with three arguments."""
+    x, y, _ = promoted([x, y, condition])
+    result: Term = call("where", *aligned([lift(condition, common_builder((x, y))), x, y]))
+    return result
+
+
+# Casts and gradient stops.
+
+
+def _cast(x: Array, out: Array = None, *, dtype: np.dtype[Any]) -> Array:
+    if out is None:
+        return x.astype(dtype)
+    np.copyto(out, x, casting="unsafe")
+    return out
+
+
+register(
+    Op(
+        name="cast",
+        infer=lambda types, dtype: (Type(dtype, types[0].shape),),
+        apply=_cast,
+        derivative=Transposes(lambda i, c, x, dtype: c.astype(x.dtype)),
+        batch=lambda mask, x, dtype: call("cast", x, dtype=dtype),
+        cost=elementwise_cost(1),
+        examples=(Example((Type(FLOAT64, EXAMPLE_SHAPE),), {"dtype": DTYPES["float32"]}),),
+        attributes={"dtype": Kind.DTYPE},
+        domain=(REALS,),
+        summary="the operand in another dtype (floats to integers truncate towards zero)",
+        operand_dtypes=ANY,
+    )
+)
+
+register(
+    Op(
+        name="stop_gradient",
+        infer=lambda types: types,
+        apply=lambda x: x.view(),
+        derivative=Zero(),
+        batch=lambda mask, x: call("stop_gradient", x),
+        cost=elementwise_cost(0),
+        examples=(Example((Type(FLOAT64, EXAMPLE_SHAPE),)),),
+        view=True,
+        domain=(REALS,),
+        summary="the operand, as a constant of every derivative",
+        operand_dtypes=ANY,
+    )
+)
