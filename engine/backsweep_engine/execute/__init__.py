@@ -1,0 +1,1 @@
+"""Execution: a graph becomes a program, a plan becomes blocks, in process or over a cluster."""

@@ -1,0 +1,58 @@
+"""The one interface of execution: a plan and its values go in, blocks come out.
+
+Executors are wrapped, never subclassed. Each block comes exactly once, in any order, and has the
+same bits whoever computed it (CONTRACT B4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..plan.plan import Axis, Plan
+
+Array = np.ndarray[Any, Any]
+Values = Mapping[str, Array]
+"""Input name -> array of the declared dtype and shape; not written to."""
+
+Stop = Callable[[], bool]
+"""Asked between blocks, ops and loop trips: True means stop now, by raising errors.Cancelled."""
+
+
+def never() -> bool:
+    """A stop that never stops."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows start to stop of a sweep, or one whole part of an answer (axis WHOLE, start = stop = 0).
+
+    `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner
+    transposes columns. It is owned, C-order and aliases nothing.
+    """
+
+    query: int
+    part: int
+    axis: Axis
+    start: int
+    stop: int
+    array: Array
+
+
+class Executor(Protocol):
+    """Runs plans. `lanes`: how many blocks it works on at once."""
+
+    @property
+    def lanes(self) -> int: ...
+
+    def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
+        """Every block of the plan, exactly once. Closing the iterator ends the work."""
+        ...
+
+    def close(self) -> None:
+        """Frees what the executor holds; idempotent."""
+        ...

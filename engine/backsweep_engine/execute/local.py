@@ -1,0 +1,67 @@
+"""Blocks computed in this process, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from ..graph import Graph
+from ..plan.plan import Axis, Plan, Sweep
+from ..transforms.batch import batch
+from .executor import Array, Block, Stop, Values
+from .program import Program, program_of
+
+
+@lru_cache(maxsize=256)
+def _batched(each: Graph, shared: int, width: int) -> Program:
+    """The program of a block: `each` with `width` rows of the inputs after the first `shared`."""
+    mask = tuple(i >= shared for i in range(each.arity))
+    return program_of(batch(each, mask, width))
+
+
+def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
+    """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
+    once = plan.once
+    results = program_of(once).run([values[name] for name in once.input_names], stop)
+    blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 0, results[p.output]) for p in plan.parts]
+    return blocks, {**values, **dict(zip(once.output_names, results, strict=True))}
+
+
+def shared_of(sweep: Sweep, pool: Values) -> tuple[Array, ...]:
+    """The shared inputs of a sweep, from what `run_once` returned."""
+    return tuple(pool[name] for name in sweep.shared)
+
+
+def rows_of(sweep: Sweep, pool: Values, start: int, stop: int) -> tuple[Array, ...]:
+    """The per-row inputs of one block where they are given; () for identity seeds."""
+    return tuple(np.ascontiguousarray(pool[name][start:stop]) for name in sweep.given)
+
+
+def compute(sweep: Sweep, shared: Sequence[Array], rows: Sequence[Array], start: int, stop: int, halt: Stop) -> Array:
+    """One block: the pure function that local and cluster both call. Returns (stop - start, length)."""
+    if not sweep.given:
+        seeds = np.zeros((stop - start, sweep.rows), sweep.each.input_types[-1].dtype)
+        seeds[np.arange(stop - start), np.arange(start, stop)] = 1
+        rows = (seeds,)
+    (array,) = _batched(sweep.each, len(sweep.shared), stop - start).run([*shared, *rows], halt)
+    return array
+
+
+class Local:
+    """The executor without workers."""
+
+    lanes = 1
+
+    def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
+        whole, pool = run_once(plan, values, stop)
+        yield from whole
+        for sweep in plan.sweeps:
+            shared = shared_of(sweep, pool)
+            for start, end in sweep.ranges():
+                array = compute(sweep, shared, rows_of(sweep, pool, start, end), start, end, stop)
+                yield Block(sweep.query, 0, sweep.axis, start, end, array)
+
+    def close(self) -> None:
+        """Nothing is held."""
