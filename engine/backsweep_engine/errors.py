@@ -17,6 +17,8 @@ class Error(Exception):
     `reason`: the stable upper-case word programs may test. `node`: index in the *submitted* graph
     of the node at fault, or None. `op`, `got`, `allowed`, `hint`: empty where they do not apply.
     `window`: a few lines of the graph round the node. `source`: the user's own file:line.
+    `function`: which function of the submitted graph holds the node, None for its main one. `name`:
+    the input, output, attribute or limit at fault. `query`: the index of the query at fault.
     """
 
     default_reason = "INTERNAL"
@@ -33,6 +35,9 @@ class Error(Exception):
         hint: str = "",
         window: str = "",
         source: str = "",
+        function: int | None = None,
+        name: str = "",
+        query: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -44,9 +49,13 @@ class Error(Exception):
         self.hint = hint
         self.window = window
         self.source = source
+        self.function = function
+        self.name = name
+        self.query = query
 
     def __str__(self) -> str:
-        where = "" if self.node is None else f" (node {self.node}{', ' + self.op if self.op else ''})"
+        inside = "" if self.function is None else f" of function {self.function}"
+        where = "" if self.node is None else f" (node {self.node}{inside}{', ' + self.op if self.op else ''})"
         lines = [self.message + where]
         details = {"got": self.got, "allowed": self.allowed, "hint": self.hint, "at": self.source}
         lines += [f"  {name}: {text}" for name, text in details.items() if text]
@@ -54,15 +63,27 @@ class Error(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions cross process boundaries (lanes to driver); the default loses keyword-only fields.
-        fields = {k: getattr(self, k) for k in ("reason", "node", "op", "got", "allowed", "hint", "window", "source")}
-        return _rebuild, (type(self), self.message, fields)
+        return _rebuild, (type(self), self.message, {k: v for k, v in vars(self).items() if k != "message" and not k.startswith("_")})
 
-    def located(self, *, node: int | None = None, op: str = "", window: str = "", source: str = "") -> Self:
+    def located(
+        self,
+        *,
+        node: int | None = None,
+        op: str = "",
+        window: str = "",
+        source: str = "",
+        function: int | None = None,
+        name: str = "",
+        query: int | None = None,
+    ) -> Self:
         """The same error with the place filled in where it was still empty."""
         self.node = node if self.node is None else self.node
         self.op = self.op or op
         self.window = self.window or window
         self.source = self.source or source
+        self.function = function if self.function is None else self.function
+        self.name = self.name or name
+        self.query = query if self.query is None else self.query
         return self
 
 

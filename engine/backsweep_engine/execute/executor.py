@@ -29,7 +29,7 @@ def never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows start to stop of a sweep, or one whole part of an answer (axis WHOLE, start = stop = 0).
+    """Rows start to stop of a sweep, or one whole part of an answer (axis WHOLE, start 0, stop 1).
 
     `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner
     transposes columns. It is owned, C-order and aliases nothing.

@@ -338,6 +338,11 @@ def zeros(builder: Builder, type: Type) -> Term:
     return constant(builder, np.zeros((), type.dtype), type.shape)
 
 
+def or_zeros(term: Term | None, builder: Builder, type: Type) -> Term:
+    """A symbolic zero (None) made a value."""
+    return zeros(builder, type) if term is None else term
+
+
 def ones(builder: Builder, type: Type) -> Term:
     return constant(builder, np.ones((), type.dtype), type.shape)
 

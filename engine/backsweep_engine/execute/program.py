@@ -1,0 +1,170 @@
+"""A Graph becomes a Program: straight-line steps over preallocated buffers.
+
+A Program is immutable and may be run by several threads at once: its buffers live in a Workspace,
+one per running call, pooled. Results never alias a workspace or an input. NumPy's floating-point
+warnings are off: NaN and infinity are answers, and who made them is found by nonfinite.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ..errors import Cancelled, Error, Fault
+from ..graph import Graph, Ref
+from ..ops.op import Structured, lookup
+from ..plan.cost import node_cost
+from ..plan.memory import Layout, layout
+from ..transforms.expand import expand
+from .executor import Array, Stop, never
+
+FLOPS_BETWEEN_STOPS = 10_000_000
+"""stop() is asked at least this often (CONTRACT B7): some milliseconds of work."""
+
+MAX_POOLED_BYTES = 64 << 20
+"""A larger workspace is given back to the system after its call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node: `run(*operands)`, with `out=` the workspace's view where it has a buffer."""
+
+    node: int
+    operands: tuple[Ref, ...]
+    run: Callable[..., Any]
+    into: bool
+    ask: bool
+    """whether to ask stop() before it"""
+    branches: tuple[Program, Program] | None = None
+
+
+class Program:
+    """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph = expand(graph)
+        self.layout: Layout = layout(graph)
+        self.constants: dict[int, Array] = {}
+        self.steps: list[Step] = []
+        self._pool: list[list[Array | None]] = []
+        self._lock = threading.Lock()
+        flops = 0
+        for i in range(graph.arity, len(graph.nodes)):
+            node = graph.nodes[i]
+            op, attributes = lookup(node.op), dict(node.attributes)
+            if isinstance(op.derivative, Structured):
+                branches = (program_of(attributes["then"]), program_of(attributes["otherwise"]))
+                self.steps.append(Step(i, node.operands, _never_called, False, True, branches))
+                continue
+            assert op.apply is not None, f"{node.op} should have been expanded"
+            run = partial(op.apply, **attributes) if attributes else op.apply
+            if not node.operands:
+                self.constants[i] = run()
+                continue
+            flops += node_cost(graph, node).flops
+            ask = flops > FLOPS_BETWEEN_STOPS
+            flops = 0 if ask else flops
+            self.steps.append(Step(i, node.operands, run, not op.view, ask))
+
+    def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
+        """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
+        graph = self.graph
+        workspace = self._borrow()
+        values: list[Any] = [None] * len(graph.nodes)
+        values[: graph.arity] = inputs
+        for i, array in self.constants.items():
+            values[i] = array
+        owned = self.layout.owned
+        step = None
+        try:
+            with np.errstate(all="ignore"):
+                for step in self.steps:
+                    if step.ask and stop():
+                        raise Cancelled("the work was stopped")
+                    i = step.node
+                    operands = [values[n] if r == 0 else values[n][r] for n, r in step.operands]
+                    if step.branches is not None:
+                        results = step.branches[0 if operands[0] else 1].run(operands[1:], stop)
+                        values[i] = results[0] if len(results) == 1 else _Several(results)
+                    elif not step.into:
+                        values[i] = step.run(*operands)
+                    else:
+                        out = _empty(graph, i) if owned[i] else workspace[i]
+                        step.run(*operands, out=out)
+                        values[i] = out
+            return self._results(values)
+        except Error:
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:
+            node = graph.nodes[step.node] if step else None
+            raise Fault(
+                f"a kernel failed: {type(error).__name__}: {error}", node=node.origin if node else None, op=node.op if node else ""
+            ) from error
+        finally:
+            self._give_back(workspace)
+
+    def _results(self, values: list[Any]) -> list[Array]:
+        """Outputs the steps allocated go out as they are, once; everything else is copied."""
+        given: set[int] = set()
+        results = []
+        for ref in self.graph.outputs:
+            value = values[ref.node][ref.result] if isinstance(values[ref.node], _Several) else values[ref.node]
+            if self.layout.owned[ref.node] and id(value) not in given and value.flags.c_contiguous:
+                given.add(id(value))
+                results.append(value)
+            else:
+                results.append(np.array(value, order="C"))
+        return results
+
+    def _borrow(self) -> list[Array | None]:
+        with self._lock:
+            if self._pool:
+                return self._pool.pop()
+        buffers = [np.empty(n, np.uint8) for n in self.layout.sizes]
+        views: list[Array | None] = [None] * len(self.graph.nodes)
+        for i, b in enumerate(self.layout.buffer):
+            if b >= 0:
+                type = self.graph.nodes[i].types[0]
+                views[i] = buffers[b][: type.nbytes].view(type.dtype).reshape(type.shape)
+        return views
+
+    def _give_back(self, workspace: list[Array | None]) -> None:
+        if sum(self.layout.sizes) <= MAX_POOLED_BYTES:
+            with self._lock:
+                if len(self._pool) < 4:
+                    self._pool.append(workspace)
+
+
+class _Several(tuple[Array, ...]):
+    """The results of a node that yields more than one."""
+
+    __slots__ = ()
+
+
+def _empty(graph: Graph, node: int) -> Array:
+    type = graph.nodes[node].types[0]
+    return np.empty(type.shape, type.dtype)
+
+
+def _never_called(*_: Any) -> Any:
+    raise AssertionError("a structured step runs its branches")
+
+
+_programs: WeakKeyDictionary[Graph, Program] = WeakKeyDictionary()
+
+
+def program_of(graph: Graph) -> Program:
+    """The program of a graph, made once for as long as the graph lives."""
+    program = _programs.get(graph)
+    if program is None:
+        # Two threads may make it at once; both are equal and one is kept.
+        program = _programs.setdefault(graph, Program(graph))
+    return program

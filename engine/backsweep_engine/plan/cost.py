@@ -1,0 +1,22 @@
+"""What a graph costs to run: flops and bytes moved, from the op records alone."""
+
+from __future__ import annotations
+
+from ..graph import Graph, Node
+from ..ops.op import Cost, lookup
+
+
+def node_cost(graph: Graph, node: Node) -> Cost:
+    """The cost of one node; a node that holds graphs costs itself and the dearest of them."""
+    types = tuple([graph.type_of(ref) for ref in node.operands])
+    cost = lookup(node.op).cost(types, node.types, **dict(node.attributes))
+    inner = [graph_cost(v) for _, v in node.attributes if isinstance(v, Graph)]
+    if not inner:
+        return cost
+    return Cost(cost.flops + max(c.flops for c in inner), cost.bytes + max(c.bytes for c in inner), cost.workspace)
+
+
+def graph_cost(graph: Graph) -> Cost:
+    """Flops and bytes of all nodes, and the largest workspace."""
+    costs = [node_cost(graph, node) for node in graph.nodes[graph.arity :]]
+    return Cost(sum(c.flops for c in costs), sum(c.bytes for c in costs), max((c.workspace for c in costs), default=0))

@@ -1,0 +1,105 @@
+"""What may be asked of a graph: one frozen record per verb.
+
+`wrt` names inputs of the graph, in the order answers come; every one of them must be floating.
+Seeds (tangents, cotangents) are arrays and travel beside the query, keyed by the names `seeds`
+gives. Matrices run over the concatenated C-order ravels of the outputs (rows) and of the `wrt`
+inputs (columns).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["auto", "forward", "reverse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The outputs themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """The gradient of the only output, a floating scalar: one array per wrt input, of its shape."""
+
+    wrt: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueAndGradient:
+    """Part 0 is the value, the other parts the gradient."""
+
+    wrt: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Jvp:
+    """J t for a tangent t shaped like wrt: one array per output. `many`: a leading axis of tangents."""
+
+    wrt: tuple[str, ...]
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Vjp:
+    """c J for a cotangent c shaped like the floating outputs: one array per wrt input."""
+
+    wrt: tuple[str, ...]
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hvp:
+    """H t for a scalar graph: one array per wrt input. `many`: a leading axis of tangents."""
+
+    wrt: tuple[str, ...]
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Jacobian:
+    """The matrix of all partial derivatives. `block`: rows (or columns) per block, 0 to let the plan choose."""
+
+    wrt: tuple[str, ...]
+    mode: Mode = "auto"
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hessian:
+    """The matrix of second partial derivatives of a scalar graph."""
+
+    wrt: tuple[str, ...]
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HessianDiagonal:
+    """Its diagonal, one array per wrt input, exactly: n HVPs in blocks."""
+
+    wrt: tuple[str, ...]
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Whether a derivative is right: a Verdict.
+
+    `given`: the subject is a gradient the client supplies (seeds `gradient.<input>`), else our own.
+    `seed` draws the `directions` probe directions; at most `max_worst` entries are named.
+    """
+
+    wrt: tuple[str, ...]
+    given: bool = False
+    seed: int = 0
+    directions: int = 4
+    max_worst: int = 4
+    block: int = 0
+
+
+Query = Value | Gradient | ValueAndGradient | Jvp | Vjp | Hvp | Jacobian | Hessian | HessianDiagonal | Check
+
+
+def wrt_of(query: Query) -> tuple[str, ...]:
+    return () if isinstance(query, Value) else query.wrt

@@ -1,0 +1,81 @@
+"""The derivatives of a graph as graphs: compositions of linearize and transpose.
+
+gradient = transpose at 1; vjp = transpose of linearize; hvp = jvp of the gradient. The results are
+public graphs: they hold ops of the table only and can be derived again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import GraphError
+from ..graph import Builder, Graph
+from ..ops.term import Term, ones
+from .linearize import linearize
+from .rewrite import inline
+from .simplify import simplify
+from .structured import select
+from .transpose import transpose
+
+
+def floating_outputs(graph: Graph) -> list[int]:
+    return [i for i, type in enumerate(graph.output_types) if type.is_float]
+
+
+def jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs of `graph` and a tangent per wrt input -> J t, one per floating output."""
+    joint = linearize(graph, wrt)
+    return simplify(select(joint, range(len(graph.outputs), len(joint.outputs))))
+
+
+def value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs and a cotangent per floating output -> outputs, then c J, one per wrt input."""
+    joint = linearize(graph, wrt)
+    linear = range(graph.arity, joint.arity)
+    # An output the wrt inputs do not reach has a zero tangent, which is no linear node: it is kept out.
+    flipped = transpose(joint, linear, range(len(graph.outputs), len(joint.outputs)))
+    last = len(flipped.outputs)
+    return simplify(select(flipped, [*range(len(graph.outputs)), *range(last - len(wrt), last)]))
+
+
+def vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs and a cotangent per floating output -> c J, one per wrt input."""
+    both = value_and_vjp(graph, wrt)
+    return select(both, range(len(graph.outputs), len(both.outputs)))
+
+
+def require_scalar(graph: Graph, verb: str) -> None:
+    """A gradient needs one floating scalar output."""
+    if len(graph.outputs) != 1 or not graph.output_types[0].is_float or graph.output_types[0].shape:
+        raise GraphError(
+            f"{verb} needs a graph with one floating scalar output",
+            reason="NOT_SCALAR",
+            node=graph.outputs[0].node if graph.outputs else None,
+            got=", ".join(map(str, graph.output_types)) or "no output",
+            allowed="one float64 or float32 scalar",
+            hint="ask for the jacobian or a vjp, or reduce the output (np.sum, np.mean)",
+        )
+
+
+def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs -> the value, then the gradient by each wrt input."""
+    require_scalar(graph, "a gradient")
+    both = value_and_vjp(graph, wrt)
+    builder = Builder()
+    inputs = [Term(builder, builder.input(n, t)) for n, t in zip(graph.input_names, graph.input_types, strict=True)]
+    builder.origin = graph.nodes[graph.outputs[0].node].origin
+    seed = ones(builder, graph.output_types[0])
+    results = inline(builder, both, [*inputs, seed])
+    return simplify(builder.build([(name, y.ref) for name, y in zip(both.output_names, results, strict=True)]))
+
+
+def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs -> the gradient by each wrt input."""
+    both = value_and_gradient(graph, wrt)
+    return select(both, range(1, len(both.outputs)))
+
+
+def hvp(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs and a tangent per wrt input -> H t, one per wrt input."""
+    require_scalar(graph, "an hvp")
+    return jvp(gradient(graph, wrt), wrt)

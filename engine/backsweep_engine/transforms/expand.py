@@ -1,0 +1,28 @@
+"""expand: compound ops spelled out in the ops that have rules and kernels."""
+
+from __future__ import annotations
+
+from ..graph import Graph
+from ..ops.op import Expansion, lookup
+from .rewrite import Rewrite, as_tuple, with_subgraphs
+
+
+def _is_compound(op: str) -> bool:
+    return isinstance(lookup(op).derivative, Expansion)
+
+
+def expand(graph: Graph) -> Graph:
+    """The same graph without compound ops, in subgraphs too."""
+    ops = {node.op for node in graph.nodes[graph.arity :]}
+    if not any(_is_compound(op) for op in ops) and all(expand(g) is g for g in graph.subgraphs):
+        return graph
+    rewrite = Rewrite(graph)
+    rewrite.inputs()
+    for node, operands in rewrite.steps():
+        derivative = lookup(node.op).derivative
+        if isinstance(derivative, Expansion):
+            rewrite.values.append(as_tuple(derivative.rule(*operands, **dict(node.attributes))))
+        else:
+            rewrite.values.append(rewrite.copy(with_subgraphs(node, expand), operands))
+    # A compound op may be spelled in other compound ops.
+    return expand(rewrite.builder.build(rewrite.outputs()))

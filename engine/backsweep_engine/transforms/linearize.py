@@ -1,0 +1,103 @@
+"""linearize: forward mode. The tangent of every node, beside the node itself, in one graph.
+
+The result computes y = f(x) and dy = J t. What depends on the tangent inputs is the linear program;
+where it is cut from the rest is the plan's choice. Zero tangents are symbolic: a node no tangent
+reaches costs nothing. (Radul et al., You Only Linearize Once, POPL 2023.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import GraphError
+from ..graph import Graph, Node, Ref
+from ..ops.op import Partials, Structured, Tangent, Transposes, Zero, lookup
+from ..ops.term import Term, call, or_zeros
+from .expand import expand
+from .rewrite import Rewrite, as_tuple, fresh
+from .structured import RULES
+
+Tangents = tuple[Term | None, ...]
+
+
+def linearize(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs: those of `graph`, then one tangent per input in `wrt`. Outputs: those of `graph`, then
+    the tangent of each floating output, in order.
+
+    Raises GraphError (NOT_DIFFERENTIABLE) if an input in `wrt` is not floating.
+    """
+    graph = expand(graph)
+    rewrite = Rewrite(graph)
+    rewrite.inputs()
+    builder = rewrite.builder
+    tangents: dict[Ref, Term] = {}
+    names = fresh([graph.input_names[i] for i in wrt], "tangent", graph.input_names)
+    for i, name in zip(wrt, names, strict=True):
+        type = graph.input_types[i]
+        if not type.is_float:
+            raise GraphError(
+                f"input {graph.input_names[i]!r} has no derivative", reason="NOT_DIFFERENTIABLE", node=i, got=str(type), allowed="float64 or float32"
+            )
+        tangents[Ref(i)] = Term(builder, builder.input(name, type))
+    for node, operands in rewrite.steps():
+        results = rewrite.copy(node, operands)
+        rewrite.values.append(results)
+        moving = tuple([tangents.get(ref) for ref in node.operands])
+        if any(t is not None for t in moving):
+            index = len(rewrite.values) - 1
+            for r, t in enumerate(_tangents(node, results, operands, moving)):
+                if t is not None and node.types[r].is_float:
+                    tangents[Ref(index, r)] = t
+    outputs = rewrite.outputs()
+    floating = [(n, ref) for n, ref in zip(graph.output_names, graph.outputs, strict=True) if graph.type_of(ref).is_float]
+    for name, ref in floating:
+        tangent = or_zeros(tangents.get(ref), builder, graph.type_of(ref))
+        outputs.append((f"tangent.{name}", tangent.ref))
+    return builder.build(outputs)
+
+
+def _tangents(node: Node, y: tuple[Term, ...], x: tuple[Term, ...], t: Tangents) -> tuple[Term | None, ...]:
+    """The tangents of the node's results, None where symbolically zero."""
+    op, attributes = lookup(node.op), dict(node.attributes)
+    match op.derivative:
+        case Zero():
+            return (None,) * len(y)
+        case Partials(rule, finite):
+            return (_weighted(rule(y[0], *x, **attributes), t, "multiply" if finite else "scale"),)
+        case Transposes(_, linear, jointly):
+            return _linear(op.name, attributes, x, t, linear or tuple(range(len(x))), jointly)
+        case Tangent(rule):
+            return as_tuple(rule(y[0] if len(y) == 1 else y, x, t, **attributes))
+        case Structured():
+            return RULES[node.op].linearize(node, x, t, linearize)
+    raise AssertionError(f"{node.op} should have been expanded")
+
+
+def _weighted(partials: tuple[Any, ...], t: Tangents, product: str) -> Term | None:
+    """Sum of partial times tangent over the operands that move."""
+    total: Term | None = None
+    for p, dx in zip(partials, t, strict=True):
+        if dx is None or p is None:
+            continue
+        # A partial given as a number is constant; `scale` is for those that may be infinite.
+        term = call(product, p, dx) if isinstance(p, Term) else dx * p
+        total = term if total is None else total + term
+    return total
+
+
+def _linear(name: str, attributes: dict[str, Any], x: tuple[Term, ...], t: Tangents, linear: tuple[int, ...], jointly: bool) -> tuple[Term | None, ...]:
+    """A linear op is its own tangent."""
+    if all(t[i] is None for i in linear):
+        return (None,)
+    if jointly:
+        moved = list(x)
+        for i in linear:
+            moved[i] = or_zeros(t[i], x[i].builder, x[i].type)
+        return (call(name, *moved, **attributes),)
+    total: Term | None = None
+    for i in linear:
+        if t[i] is not None:
+            term = call(name, *x[:i], t[i], *x[i + 1 :], **attributes)
+            total = term if total is None else total + term
+    return (total,)

@@ -1,0 +1,99 @@
+"""What every transform shares: walking a graph's nodes in order and building another from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..errors import GraphError
+from ..graph import Builder, Graph, Node, Ref, Type
+from ..ops.op import emit
+from ..ops.term import Term
+
+
+class Rewrite:
+    """A graph being made from another: a builder, and the new values of the old results."""
+
+    def __init__(self, graph: Graph, builder: Builder | None = None) -> None:
+        self.graph = graph
+        self.builder = Builder() if builder is None else builder
+        self.values: list[tuple[Term, ...]] = []
+
+    def inputs(self, types: Sequence[Type] | None = None) -> None:
+        """The old graph's inputs as inputs of the new one, of other types where given."""
+        for name, type in zip(self.graph.input_names, types or self.graph.input_types, strict=True):
+            self.values.append((Term(self.builder, self.builder.input(name, type)),))
+
+    def steps(self) -> Iterator[tuple[Node, tuple[Term, ...]]]:
+        """Each node after the inputs with its operands' new values; the caller appends its results to `values`.
+
+        New nodes made meanwhile get the node's origin.
+        """
+        for i, node in enumerate(self.graph.nodes):
+            if i < self.graph.arity:
+                continue
+            self.builder.origin = node.origin
+            yield node, tuple([self.values[ref.node][ref.result] for ref in node.operands])
+
+    def copy(self, node: Node, operands: Sequence[Term]) -> tuple[Term, ...]:
+        """The same op on the new operands."""
+        return terms(self.builder, node, operands)
+
+    def value(self, ref: Ref) -> Term:
+        return self.values[ref.node][ref.result]
+
+    def outputs(self) -> list[tuple[str, Ref]]:
+        """The old outputs, by name, in the new graph."""
+        return [(name, self.value(ref).ref) for name, ref in zip(self.graph.output_names, self.graph.outputs, strict=True)]
+
+
+def terms(builder: Builder, node: Node, operands: Sequence[Term]) -> tuple[Term, ...]:
+    """The results of the node's op applied to other operands."""
+    index = emit(builder, node.op, [t.ref for t in operands], dict(node.attributes))
+    return tuple([Term(builder, Ref(index, r)) for r in range(len(node.types))])
+
+
+def inline(builder: Builder, graph: Graph, operands: Sequence[Term], *, keep_origin: bool = True) -> list[Term]:
+    """The graph's nodes added to `builder` with its inputs replaced by `operands`; its outputs."""
+    rewrite = Rewrite(graph, builder)
+    rewrite.values.extend((t,) for t in operands)
+    before = builder.origin
+    for node, mapped in rewrite.steps():
+        if not keep_origin:
+            builder.origin = before
+        rewrite.values.append(rewrite.copy(node, mapped))
+    builder.origin = before
+    return [rewrite.value(ref) for ref in graph.outputs]
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def positions(graph: Graph, names: Sequence[str]) -> tuple[int, ...]:
+    """The indices of inputs by name."""
+    known = {name: i for i, name in enumerate(graph.input_names)}
+    for name in names:
+        if name not in known:
+            raise GraphError("no input has this name", reason="MISSING_INPUT", got=repr(name), allowed=", ".join(map(repr, known)))
+    return tuple(known[name] for name in names)
+
+
+
+def with_subgraphs(node: Node, change: Callable[[Graph], Graph]) -> Node:
+    """The node with every graph it holds changed; its types must stay the same."""
+    if not any(isinstance(value, Graph) for _, value in node.attributes):
+        return node
+    return node._replace(attributes=tuple((name, change(v) if isinstance(v, Graph) else v) for name, v in node.attributes))
+
+
+def fresh(names: Sequence[str], prefix: str, taken: Sequence[str]) -> list[str]:
+    """`prefix.name` for each name, primed until it is not taken (derivatives of derivatives)."""
+    known, result = set(taken), []
+    for name in names:
+        new = f"{prefix}.{name}"
+        while new in known:
+            new += "'"
+        known.add(new)
+        result.append(new)
+    return result

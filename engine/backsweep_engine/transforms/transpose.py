@@ -1,0 +1,90 @@
+"""transpose: reverse mode. A graph that is linear in some inputs, run from its outputs to those inputs.
+
+The nodes the linear inputs do not reach stay, in forward order; the others are walked backwards and
+each gives cotangents to its operands by its op's transpose rule. Together with linearize this is
+backpropagation, and since one rule serves both, a vjp cannot disagree with a jvp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import Fault
+from ..graph import Graph, Node, Ref, Type
+from ..ops.op import Structured, Transposes, lookup
+from ..ops.term import Term, or_zeros
+from .rewrite import Rewrite, fresh
+from .structured import RULES
+
+
+def reached(graph: Graph, inputs: Sequence[int]) -> list[bool]:
+    """For each node, whether it depends on one of the inputs."""
+    mask = [False] * len(graph.nodes)
+    for i in inputs:
+        mask[i] = True
+    for i in range(graph.arity, len(graph.nodes)):
+        mask[i] = any([mask[ref.node] for ref in graph.nodes[i].operands])
+    return mask
+
+
+def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int]) -> Graph:
+    """For `graph` linear in the inputs `linear`: inputs are the others, then one cotangent for each
+    output in `outputs`; outputs are the graph's outputs that do not depend on `linear`, then the
+    cotangent of each linear input.
+    """
+    dependent = reached(graph, linear)
+    rewrite = Rewrite(graph)
+    builder = rewrite.builder
+    unused: tuple[Term, ...] = ()
+    for i in range(graph.arity):
+        name, type = graph.input_names[i], graph.input_types[i]
+        rewrite.values.append(unused if dependent[i] else (Term(builder, builder.input(name, type)),))
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        builder.origin = node.origin
+        rewrite.values.append(unused if dependent[i] else rewrite.copy(node, [rewrite.value(ref) for ref in node.operands]))
+    kept = [(name, ref) for name, ref in zip(graph.output_names, graph.outputs, strict=True) if not dependent[ref.node]]
+
+    cotangents: dict[Ref, Term] = {}
+
+    def give(ref: Ref, c: Term) -> None:
+        cotangents[ref] = cotangents[ref] + c if ref in cotangents else c
+
+    names = fresh([graph.output_names[o].removeprefix("tangent.") for o in outputs], "cotangent", graph.input_names)
+    for o, name in zip(outputs, names, strict=True):
+        ref = graph.outputs[o]
+        c = Term(builder, builder.input(name, graph.type_of(ref)))
+        if dependent[ref.node]:
+            give(ref, c)
+    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+        node = graph.nodes[i]
+        cs = [cotangents.pop(Ref(i, r), None) for r in range(len(node.types))]
+        if not dependent[i] or all(c is None for c in cs):
+            continue
+        builder.origin = node.origin
+        flags = [dependent[ref.node] for ref in node.operands]
+        operands = [graph.type_of(ref) if f else rewrite.value(ref) for ref, f in zip(node.operands, flags, strict=True)]
+        for ref, c in zip(node.operands, _transposed(node, operands, flags, cs), strict=True):
+            if c is not None:
+                give(ref, c)
+    results = [(name, rewrite.value(ref).ref) for name, ref in kept]
+    for i in linear:
+        total = or_zeros(cotangents.get(Ref(i)), builder, graph.input_types[i])
+        results.append((graph.input_names[i].removeprefix("tangent."), total.ref))
+    return builder.build(results)
+
+
+def _transposed(node: Node, operands: list[Term | Type], flags: list[bool], cs: list[Term | None]) -> list[Any]:
+    """The cotangent each operand receives; None for those the linear inputs do not reach."""
+    derivative = lookup(node.op).derivative
+    if isinstance(derivative, Structured):
+        return RULES[node.op].transpose(node, operands, flags, cs, transpose)
+    if not isinstance(derivative, Transposes):
+        raise Fault(f"{node.op} stands in a linear program but is not linear", node=node.origin, op=node.op)
+    linear = derivative.operands or tuple(range(len(operands)))
+    moving = [i for i, flag in enumerate(flags) if flag]
+    if any(i not in linear for i in moving) or (len(moving) > 1 and not derivative.jointly):
+        raise Fault(f"{node.op} is not linear in these operands", node=node.origin, op=node.op)
+    attributes = dict(node.attributes)
+    return [derivative.rule(i, cs[0], *operands, **attributes) if flag else None for i, flag in enumerate(flags)]
