@@ -121,6 +121,10 @@ class Graph:
     def type_of(self, ref: Ref) -> Type:
         return self.nodes[ref.node].types[ref.result]
 
+    def select(self, outputs: Sequence[int]) -> Graph:
+        """The graph with only these outputs, all inputs, and the nodes those outputs need."""
+        return _pruned(self.nodes, range(self.arity), [(self.output_names[o], self.outputs[o]) for o in outputs])[0]
+
     @cached_property
     def subgraphs(self) -> tuple[Graph, ...]:
         """The graphs held by this graph's nodes, in node order, one level down."""
@@ -204,7 +208,7 @@ class Builder:
         key = (op, tuple(operands), attributes_key(pairs))
         index = self._known.get(key)
         if index is None:
-            node = Node(op, key[1], pairs, infer(), -1)
+            node = Node(op, key[1], pairs, infer(), -1 if self.origin is None else self.origin)
             index = self._known[key] = self._append(node)
         return index
 
@@ -242,27 +246,38 @@ class Builder:
                 "a traced value was used after its trace had ended",
                 hint="return values from the traced function instead of keeping them in a variable outside it",
             )
-        self.nodes.append(node if self.origin is None else node._replace(origin=self.origin))
+        self.nodes.append(node)
         self.locations.append(self.locate() if self.locate else "")
         return len(self.nodes) - 1
 
     def build(self, outputs: Iterable[tuple[str, Ref]]) -> Graph:
         """The graph of what `outputs` need: inputs first, all of them kept; unused nodes dropped."""
         named = list(outputs)
-        live = set(self._inputs)
-        live.update(ref.node for _, ref in named)
-        for i in range(len(self.nodes) - 1, -1, -1):
-            if i in live:
-                live.update(ref.node for ref in self.nodes[i].operands)
-        inputs = set(self._inputs)
-        order = self._inputs + [i for i in sorted(live) if i not in inputs]
-        new = {old: i for i, old in enumerate(order)}
-        nodes = []
-        for i, old in enumerate(order):
-            op, operands, attributes, types, origin = self.nodes[old]
-            moved = tuple([Ref(new[n], r) for n, r in operands])
-            nodes.append(Node(op, moved, attributes, types, i if origin < 0 else origin))
+        graph, order = _pruned(self.nodes, self._inputs, named)
         self.locations = [self.locations[old] for old in order]
         self.closed = True
-        refs = tuple(Ref(new[ref.node], ref.result) for _, ref in named)
-        return Graph(tuple(nodes), len(inputs), refs, tuple(name for name, _ in named))
+        return graph
+
+
+def _pruned(nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[tuple[str, Ref]]) -> tuple[Graph, list[int]]:
+    """The inputs and what the outputs need, renumbered; and the old number of each new node."""
+    live = [False] * len(nodes)
+    for _, ref in outputs:
+        live[ref.node] = True
+    for i in range(len(nodes) - 1, -1, -1):
+        if live[i]:
+            for ref in nodes[i].operands:
+                live[ref.node] = True
+    for i in inputs:
+        live[i] = False  # placed first, used or not
+    order = [*inputs, *[i for i in range(len(nodes)) if live[i]]]
+    new = [0] * len(nodes)
+    for i, old in enumerate(order):
+        new[old] = i
+    kept = []
+    for i, old in enumerate(order):
+        op, operands, attributes, types, origin = nodes[old]
+        moved = tuple([Ref(new[n], r) for n, r in operands])
+        kept.append(Node(op, moved, attributes, types, i if origin < 0 else origin))
+    refs = tuple([Ref(new[ref.node], ref.result) for _, ref in outputs])
+    return Graph(tuple(kept), len(inputs), refs, tuple([name for name, _ in outputs])), order

@@ -48,7 +48,7 @@ def layout(graph: Graph) -> Layout:
 
     buffer, owned = [-1] * count, [False] * count
     sizes: list[int] = []
-    free: list[int] = []
+    free: dict[int, list[int]] = {}
     dying: list[list[int]] = [[] for _ in range(count)]
     for i in range(graph.arity, count):
         dying[max(last[i], i)].append(i)
@@ -64,19 +64,20 @@ def layout(graph: Graph) -> Layout:
                 buffer[i] = _take(free, sizes, -(-node.types[0].nbytes // ALIGNMENT) * ALIGNMENT)
         for dead in dying[i]:
             if buffer[dead] >= 0 and dead not in outputs:
-                free.append(buffer[dead])
+                free.setdefault(sizes[buffer[dead]], []).append(buffer[dead])
     # Outputs that are inputs, constants, views or repeated are copied out at the end.
     owned_bytes += sum(graph.type_of(ref).nbytes for ref in graph.outputs)
     return Layout(tuple(buffer), tuple(sizes), tuple(owned), sum(sizes) + owned_bytes + peak_temporary)
 
 
-def _take(free: list[int], sizes: list[int], nbytes: int) -> int:
-    """The smallest free buffer that holds nbytes without wasting more than half, else a new one."""
-    fitting = [b for b in free if nbytes <= sizes[b] <= 2 * nbytes]
-    if fitting:
-        best = min(fitting, key=lambda b: (sizes[b], b))
-        free.remove(best)
-        return best
+def _take(free: dict[int, list[int]], sizes: list[int], nbytes: int) -> int:
+    """The smallest free buffer that holds nbytes without wasting more than half, else a new one.
+
+    `free`: buffers by size, last freed first (it is likely still in cache).
+    """
+    fitting = nbytes if free.get(nbytes) else min((s for s, held in free.items() if held and nbytes <= s <= 2 * nbytes), default=-1)
+    if fitting >= 0:
+        return free[fitting].pop()
     sizes.append(nbytes)
     return len(sizes) - 1
 

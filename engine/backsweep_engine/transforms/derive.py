@@ -14,7 +14,6 @@ from ..ops.term import Term, ones
 from .linearize import linearize
 from .rewrite import inline
 from .simplify import simplify
-from .structured import select
 from .transpose import transpose
 
 
@@ -25,23 +24,27 @@ def floating_outputs(graph: Graph) -> list[int]:
 def jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs of `graph` and a tangent per wrt input -> J t, one per floating output."""
     joint = linearize(graph, wrt)
-    return simplify(select(joint, range(len(graph.outputs), len(joint.outputs))))
+    return simplify(joint.select(range(len(graph.outputs), len(joint.outputs))))
 
 
-def value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
-    """Inputs and a cotangent per floating output -> outputs, then c J, one per wrt input."""
+def _value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
     joint = linearize(graph, wrt)
     linear = range(graph.arity, joint.arity)
     # An output the wrt inputs do not reach has a zero tangent, which is no linear node: it is kept out.
     flipped = transpose(joint, linear, range(len(graph.outputs), len(joint.outputs)))
     last = len(flipped.outputs)
-    return simplify(select(flipped, [*range(len(graph.outputs)), *range(last - len(wrt), last)]))
+    return flipped.select([*range(len(graph.outputs)), *range(last - len(wrt), last)])
+
+
+def value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs and a cotangent per floating output -> outputs, then c J, one per wrt input."""
+    return simplify(_value_and_vjp(graph, wrt))
 
 
 def vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a cotangent per floating output -> c J, one per wrt input."""
     both = value_and_vjp(graph, wrt)
-    return select(both, range(len(graph.outputs), len(both.outputs)))
+    return both.select(range(len(graph.outputs), len(both.outputs)))
 
 
 def require_scalar(graph: Graph, verb: str) -> None:
@@ -60,7 +63,7 @@ def require_scalar(graph: Graph, verb: str) -> None:
 def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs -> the value, then the gradient by each wrt input."""
     require_scalar(graph, "a gradient")
-    both = value_and_vjp(graph, wrt)
+    both = _value_and_vjp(graph, wrt)
     builder = Builder()
     inputs = [Term(builder, builder.input(n, t)) for n, t in zip(graph.input_names, graph.input_types, strict=True)]
     builder.origin = graph.nodes[graph.outputs[0].node].origin
@@ -72,7 +75,7 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
 def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs -> the gradient by each wrt input."""
     both = value_and_gradient(graph, wrt)
-    return select(both, range(1, len(both.outputs)))
+    return both.select(range(1, len(both.outputs)))
 
 
 def hvp(graph: Graph, wrt: Sequence[int]) -> Graph:

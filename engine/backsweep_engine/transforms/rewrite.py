@@ -7,7 +7,6 @@ from typing import Any
 
 from ..errors import GraphError
 from ..graph import Builder, Graph, Node, Ref, Type
-from ..ops.op import emit
 from ..ops.term import Term
 
 
@@ -48,8 +47,8 @@ class Rewrite:
 
 
 def terms(builder: Builder, node: Node, operands: Sequence[Term]) -> tuple[Term, ...]:
-    """The results of the node's op applied to other operands."""
-    index = emit(builder, node.op, [t.ref for t in operands], dict(node.attributes))
+    """The results of the node's op applied to other operands of the same types."""
+    index = builder.add(node.op, [t.ref for t in operands], dict(node.attributes), lambda: node.types)
     return tuple([Term(builder, Ref(index, r)) for r in range(len(node.types))])
 
 

@@ -42,7 +42,7 @@ def _cond_linearize(node: Node, x: Sequence[Term], t: Sequence[Term | None], lin
 
     def tangent_only(branch: Graph) -> Graph:
         joint = linearize(branch, wrt)
-        return select(joint, range(len(branch.outputs), len(joint.outputs)))
+        return joint.select(range(len(branch.outputs), len(joint.outputs)))
 
     moving = [tangent for tangent in t if tangent is not None]
     tangents = iter(_cond(x[0], [*x[1:], *moving], *_branches(node, tangent_only)))
@@ -61,7 +61,7 @@ def _cond_transpose(
     def backwards(branch: Graph) -> Graph:
         flipped = transpose(branch, linear, range(len(branch.outputs)))
         # Outputs that happen not to depend on the linear inputs come first; only cotangents are wanted.
-        return select(flipped, range(len(flipped.outputs) - len(linear), len(flipped.outputs)))
+        return flipped.select(range(len(flipped.outputs) - len(linear), len(flipped.outputs)))
 
     cotangents = iter(_cond(condition, [*shared, *full], *_branches(node, backwards)))
     return [next(cotangents) if flag else None for flag in flags]
@@ -86,14 +86,6 @@ def _widened(graph: Graph, size: int) -> Graph:
     inputs = [Term(builder, builder.input(n, t)) for n, t in zip(graph.input_names, graph.input_types, strict=True)]
     outputs = inline(builder, graph, inputs)
     return builder.build((n, broadcast(y, (size, *y.shape)).ref) for n, y in zip(graph.output_names, outputs, strict=True))
-
-
-def select(graph: Graph, outputs: Sequence[int]) -> Graph:
-    """The graph with only these outputs, and without the nodes only the others need."""
-    builder = Builder()
-    inputs = [Term(builder, builder.input(n, t)) for n, t in zip(graph.input_names, graph.input_types, strict=True)]
-    results = inline(builder, graph, inputs)
-    return builder.build([(graph.output_names[o], results[o].ref) for o in outputs])
 
 
 RULES: dict[str, StructuredRules] = {"cond": StructuredRules(_cond_linearize, _cond_transpose, _cond_batch)}
