@@ -103,6 +103,8 @@ def _message(data: bytes, at: int, end: int, descriptor: Descriptor, totals: dic
     while at < end:
         tag, at = _varint(data, at, end)
         field = schema.get(tag >> 3)
+        if field is None and (tag < 8 or tag & 7 in (6, 7)):
+            _malformed("no field begins like this", at, got=f"tag {tag}")
         if field is None:
             raise GraphError(
                 f"{descriptor.name} has an unknown field",

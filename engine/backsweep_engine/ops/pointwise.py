@@ -112,8 +112,11 @@ pointwise("multiply", np.multiply, None, arity=2, dtypes=NUMBERS, derivative=Tra
 
 
 def _scale(p: Array, t: Array, out: Array = None) -> Array:
-    out = np.multiply(p, t, out=out)
-    np.copyto(out, 0, where=np.equal(t, 0))
+    zero = np.equal(t, 0)
+    if out is None:
+        return np.where(zero, t, np.multiply(p, t))
+    np.multiply(p, t, out=out)
+    np.copyto(out, t, where=zero)
     return out
 
 
