@@ -36,6 +36,8 @@ class Promise:
     peak_bytes: int
     result_bytes: int
     blocks: int
+    largest_op: str = ""
+    """the op of the largest single allocation"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Sweep:
     values) followed by the per-row ones. `given` names the values that hold the per-row inputs with
     a leading axis of `rows`; empty means identity seeds: the only per-row input is a vector of
     length `rows`, and row k is the k-th unit vector.
+
+    `pieces`: the types whose ravels one row concatenates; `note` says for people what it does.
     """
 
     query: int
@@ -66,6 +70,8 @@ class Sweep:
     width: int
     axis: Axis
     row_type: Type
+    pieces: tuple[Type, ...] = ()
+    note: str = ""
 
     @property
     def blocks(self) -> int:
@@ -81,7 +87,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """See the module. `describe()` in plan/describe.py prints it."""
+    """See the module. `describe` in plan/describe.py prints it."""
 
     once: Graph
     parts: tuple[Part, ...]

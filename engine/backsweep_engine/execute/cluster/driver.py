@@ -1,0 +1,316 @@
+"""The driver: a child process that owns Ray and the lanes, started as `python -m backsweep_engine.execute.cluster.driver <fd>`.
+
+One thread decides: the main one (Ray must be started by a thread that stays). It takes events from one
+queue: frames of the parent, read by a second thread, and answers of lanes, put there by Ray's own. It
+ends when the parent's end of the channel does, however that came about. It may also be killed at any
+time: the parent then starts another and asks again for what it has not got.
+
+time.monotonic is read here because hedging and silence are about time; the rules are in queue.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import hashlib
+import os
+import queue as stdlib_queue
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+
+from ...errors import ClusterLost, Error, Fault
+from ...plan.plan import Sweep
+from ..executor import Array
+from . import channel, session
+from .lane import lane_class
+from .messages import Beat, Done, Drop, Ended, Failed, Open, Ready, Settings, Taken
+from .queue import Action, Cancel, End, Ping, Queue, Replace, Start
+
+_TICK_SECONDS = 0.1
+_BEAT_SECONDS = 1.0
+_HUNG_SECONDS = 60.0
+"""A main loop that stands still for so long ends the process, whoever holds the GIL (the parent has given up long before)."""
+_CLOSING_SECONDS = 6.0
+_KEPT_SWEEPS = 64
+
+Event = Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Job:
+    """`keys` and `sweeps`: name and reference of each sweep; `shared`: reference of its shared inputs; `given`: its rows."""
+
+    request: Open
+    keys: list[str]
+    sweeps: list[Any]
+    shared: list[Any]
+    given: list[tuple[Array, ...]]
+
+
+class Driver:
+    """Turns frames and answers into the queue's words, and its decisions into calls of lanes."""
+
+    def __init__(self, sock: socket.socket, settings: Settings, events: stdlib_queue.SimpleQueue[Event]) -> None:
+        self._sock = sock
+        self._settings = settings
+        self._events = events
+        self._queue = Queue()
+        self._lane_class = lane_class()
+        self._lanes: dict[int, Any] = {}
+        self._platforms: dict[int, str] = {}
+        self._running: dict[int, Start] = {}
+        self._jobs: dict[int, _Job] = {}
+        self._sweeps: OrderedDict[str, Any] = OrderedDict()
+        self._next_lane = 0
+        self._failed_starts = 0
+        self._ready = False
+        self.failure = ""
+
+    def run(self) -> None:
+        """Until the events say otherwise, by raising; or until lanes cannot be started (`failure`)."""
+        for _ in range(self._settings.lanes):
+            self._start_lane()
+        beat = 0.0
+        while not self.failure:
+            now = time.monotonic()
+            if now - beat >= _BEAT_SECONDS:
+                beat = now
+                faulthandler.dump_traceback_later(_HUNG_SECONDS, exit=True)
+                channel.send(self._sock, Beat())
+            with contextlib.suppress(stdlib_queue.Empty):
+                self._events.get(timeout=_TICK_SECONDS)()
+                while True:
+                    self._events.get_nowait()()
+            for action in self._queue.decide(time.monotonic()):
+                self._act(action)
+
+    # Frames.
+
+    def frame(self, message: object, arrays: list[Array]) -> None:
+        match message:
+            case Open():
+                try:
+                    self._open(message, arrays)
+                except Exception as error:  # Ray's, mostly: its store is full or gone
+                    self._jobs.pop(message.job, None)
+                    self._send_end(message.job, ClusterLost(f"the inputs could not be given to the lanes: {_text(error)}", hint="raise memory_bytes"))
+            case Taken(job):
+                self._queue.taken(job)
+            case Drop(job):
+                self._queue.drop(job)
+                self._jobs.pop(job, None)
+
+    def _open(self, request: Open, arrays: list[Array]) -> None:
+        keys = [_key(sweep) for sweep in request.sweeps]
+        references = [self._reference(key, sweep) for key, sweep in zip(keys, request.sweeps, strict=True)]
+        # Sweeps of one plan often share the same arrays: each set of them is put once.
+        puts = {positions: ray.put(tuple(arrays[i] for i in positions)) for positions in set(request.shared)}
+        shared = [puts[positions] for positions in request.shared]
+        given = [tuple(arrays[i] for i in positions) for positions in request.given]
+        self._jobs[request.job] = _Job(request, keys, references, shared, given)
+        sweeps = [sweep for sweep, _, _ in request.todo]
+        self._queue.open(request.job, sweeps, request.window, request.platform, request.pinned, time.monotonic())
+
+    def _reference(self, key: str, sweep: Sweep) -> Any:
+        if key not in self._sweeps:
+            self._sweeps[key] = ray.put(sweep)
+            while len(self._sweeps) > _KEPT_SWEEPS:
+                self._sweeps.popitem(last=False)
+        self._sweeps.move_to_end(key)
+        return self._sweeps[key]
+
+    # Decisions.
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Start():
+                self._start(action)
+            case Cancel(lane, attempts):
+                self._call(lane, "cancel", (attempts,), None)
+            case Ping(lane):
+                self._call(lane, "platform", (), lambda value: self._heard(lane, value))
+            case Replace(lane, cause):
+                self._replace(lane, cause)
+            case End(job, error):
+                self._jobs.pop(job, None)
+                self._send_end(job, error)
+
+    def _start(self, action: Start) -> None:
+        job = self._jobs[action.job]
+        sweep, start, stop = job.request.todo[action.block]
+        rows = tuple(np.ascontiguousarray(array[start:stop]) for array in job.given[sweep])
+        self._running[action.attempt] = action
+        arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], job.shared[sweep], rows, start, stop)
+        self._call(action.lane, "compute", arguments, lambda value: self._answered(action, value))
+
+    def _call(self, lane: int, method: str, arguments: tuple[object, ...], then: Callable[[object], None] | None) -> None:
+        """Calls the lane's method; `then` becomes an event, given the result or the exception."""
+        try:
+            future = getattr(self._lanes[lane], method).remote(*arguments).future()
+        except KeyError:
+            return  # lost meanwhile; the queue knows
+        except Exception as error:
+            if then is not None:
+                self._events.put(_event(then, error))
+            return
+        if then is not None:
+            future.add_done_callback(lambda done: self._events.put(_event(then, done.exception() or done.result())))
+
+    # Answers.
+
+    def _answered(self, action: Start, value: object) -> None:
+        self._running.pop(action.attempt, None)
+        now = time.monotonic()
+        match value:
+            case np.ndarray():
+                self._failed_starts = 0
+                delivered = self._queue.finished(action.attempt, now)
+                if delivered is not None:
+                    channel.send(self._sock, Done(*delivered, platform=self._platforms.get(action.lane, "")), (value,))
+            case Error():
+                self._queue.failed(action.attempt, value, now)
+            case ray.exceptions.RayTaskError() | ray.exceptions.ObjectLostError() | ray.exceptions.RaySystemError():
+                self._queue.failed(action.attempt, ClusterLost(_text(value)), now)
+            case Exception():  # the actor died or cannot be reached, or ran out of memory and was ended
+                self._replace(action.lane, _text(value))
+            case _:
+                self._queue.failed(action.attempt, Fault(f"a lane answered with {type(value).__name__}"), now)
+
+    def _started(self, lane: int, value: object) -> None:
+        if isinstance(value, str):
+            self._platforms[lane] = value
+            self._queue.lane_ready(lane, value)
+            if not self._ready:
+                self._ready = True
+                channel.send(self._sock, Ready())
+        elif lane in self._lanes:
+            self._failed_starts += 1
+            if self._failed_starts >= max(4, 2 * self._settings.lanes):
+                self.failure = f"lanes do not start: {_text(value)}"
+            else:
+                self._replace(lane, _text(value))
+
+    def _heard(self, lane: int, value: object) -> None:
+        if isinstance(value, str):
+            self._queue.lane_heard(lane, time.monotonic())
+        else:
+            self._replace(lane, _text(value))
+
+    # Lanes.
+
+    def _start_lane(self) -> None:
+        lane, self._next_lane = self._next_lane, self._next_lane + 1
+        self._lanes[lane] = self._lane_class.remote()
+        self._queue.lane_starting(lane)
+        self._call(lane, "platform", (), lambda value: self._started(lane, value))
+
+    def _replace(self, lane: int, cause: str) -> None:
+        """Safe to be told twice: both the queue and any of its calls may find out that a lane is lost."""
+        self._queue.lane_lost(lane, cause)
+        actor = self._lanes.pop(lane, None)
+        self._platforms.pop(lane, None)
+        if actor is None:
+            return
+        with contextlib.suppress(Exception):
+            ray.kill(actor)
+        self._start_lane()
+
+    def _send_end(self, job: int, error: Error) -> None:
+        channel.send(self._sock, Ended(job, error))
+
+
+def _event(then: Callable[[object], None], value: object) -> Event:
+    return lambda: then(value)
+
+
+def _text(error: object) -> str:
+    """The first lines of an error: Ray's explain a lot."""
+    return f"{type(error).__name__}: {error}"[:600]
+
+
+def _key(sweep: Sweep) -> str:
+    """Names everything of a sweep that computing a block of it needs."""
+    words = (sweep.each.fingerprint, sweep.shared, sweep.given, sweep.rows, sweep.width, sweep.axis.value)
+    return hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+def _start_ray(settings: Settings) -> None:
+    """`address` always: a bare init joins whatever it finds."""
+    if settings.address is not None:
+        ray.init(address=settings.address, log_to_driver=False, logging_level="ERROR", namespace=f"backsweep-{os.urandom(8).hex()}")
+        return
+    ray.init(
+        address="local",
+        num_cpus=settings.lanes,
+        num_gpus=0,
+        object_store_memory=settings.memory_bytes,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _temp_dir=settings.folder,
+        _node_ip_address="127.0.0.1",
+    )
+
+
+class _Over(Exception):
+    """The parent wants no more of us, or is gone."""
+
+
+def _over() -> None:
+    raise _Over
+
+
+def _listen(sock: socket.socket, events: stdlib_queue.SimpleQueue[Event], frame: Callable[[object, list[Array]], None], folder: str) -> None:
+    """The reading thread: frames become events, in their order; the end of the stream becomes the end."""
+    try:
+        while True:
+            message, arrays = channel.receive(sock)
+            events.put(lambda message=message, arrays=arrays: frame(message, arrays))  # type: ignore[misc]
+    except channel.Closed:
+        events.put(_over)
+    # From here the main thread closes; if it cannot in time, all ends without it.
+    time.sleep(_CLOSING_SECONDS)
+    _end(folder)
+
+
+def _end(folder: str) -> None:
+    session.kill(os.getpid(), spare=os.getpid())
+    session.remove(folder)
+    os._exit(0)
+
+
+def main(arguments: Sequence[str]) -> None:
+    sock = socket.socket(fileno=int(arguments[0]))
+    settings, _ = channel.receive(sock)
+    lock = session.hold(settings.folder)
+    faulthandler.dump_traceback_later(settings.start_seconds + _HUNG_SECONDS, exit=True)
+    events: stdlib_queue.SimpleQueue[Event] = stdlib_queue.SimpleQueue()
+    box: list[Driver] = []
+    threading.Thread(target=_listen, args=(sock, events, lambda m, a: box[0].frame(m, a), settings.folder), daemon=True).start()
+    try:
+        _start_ray(settings)
+        box.append(Driver(sock, settings, events))
+        box[0].run()
+        channel.send(sock, Failed(box[0].failure))
+    except (_Over, channel.Closed):
+        pass
+    except Exception as error:
+        with contextlib.suppress(channel.Closed):
+            channel.send(sock, Failed(_text(error)))
+    with contextlib.suppress(Exception):
+        ray.shutdown()
+    del lock
+    _end(settings.folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
