@@ -125,6 +125,11 @@ class Graph:
         """The graph with only these outputs, all inputs, and the nodes those outputs need."""
         return _pruned(self.nodes, range(self.arity), [(self.output_names[o], self.outputs[o]) for o in outputs])[0]
 
+    def rooted(self) -> Graph:
+        """The same graph as one newly submitted: every node is its own origin."""
+        nodes = tuple([Node(n.op, n.operands, n.attributes, n.types, i) for i, n in enumerate(self.nodes)])
+        return Graph(nodes, self.arity, self.outputs, self.output_names, self.op_set)
+
     @cached_property
     def subgraphs(self) -> tuple[Graph, ...]:
         """The graphs held by this graph's nodes, in node order, one level down."""
@@ -178,7 +183,8 @@ class Builder:
     `parent`: the builder of the trace this one is nested in, whose values may be captured.
     `origin`: given to every new node while set; a transform sets it to the origin of the node it
     rewrites. Left None, nodes become their own origin when built (a newly submitted graph).
-    `locate`: called for every new node; what it returns is kept beside the node (source lines).
+    `locate`: called for every new node; what it returns is kept beside the node, in `locations`
+    while building and in `sources`, in the graph's own numbering, once built.
     """
 
     def __init__(self, *, parent: Builder | None = None, locate: Callable[[], str] | None = None) -> None:
@@ -188,6 +194,7 @@ class Builder:
         self.closed = False
         self.nodes: list[Node] = []
         self.locations: list[str] = []
+        self.sources: tuple[str, ...] = ()
         self._known: dict[Any, int] = {}
         self.bound: dict[str, np.ndarray[Any, Any]] = {}
         self._names: set[str] = set()
@@ -244,6 +251,8 @@ class Builder:
         if self.closed:
             raise GraphError(
                 "a traced value was used after its trace had ended",
+                reason="NOT_TRACEABLE",
+                source=self.locate() if self.locate else "",
                 hint="return values from the traced function instead of keeping them in a variable outside it",
             )
         self.nodes.append(node)
@@ -254,7 +263,7 @@ class Builder:
         """The graph of what `outputs` need: inputs first, all of them kept; unused nodes dropped."""
         named = list(outputs)
         graph, order = _pruned(self.nodes, self._inputs, named)
-        self.locations = [self.locations[old] for old in order]
+        self.sources = tuple([self.locations[old] for old in order])
         self.closed = True
         return graph
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,6 +20,9 @@ from ..graph import DTYPES, MAX_CONSTANT_BYTES, Builder, Ref, Type
 from .op import SPELLINGS, emit, lookup
 
 FLOAT64 = DTYPES["float64"]
+TRACING: ContextVar[Builder | None] = ContextVar("TRACING", default=None)
+"""The builder of the function being traced: its new nodes go there even if all operands are captured."""
+
 _DTYPE_OF_KIND = {"f": FLOAT64, "i": DTYPES["int64"], "b": DTYPES["bool"]}
 
 
@@ -260,11 +264,18 @@ def call_in(builder: Builder, name: str, *operands: Term, **attributes: Any) -> 
 
 
 def common_builder(terms: Sequence[Any]) -> Builder:
-    """The innermost builder among the Terms: outer values are captured by it."""
+    """The innermost builder among the Terms, or the one being traced within it: outer values are captured by it.
+
+    So a branch of a cond that uses captured values only still does its work inside the branch.
+    """
     builders = [t.builder for t in terms if isinstance(t, Term)]
     if not builders:
         raise GraphError("no traced value among the operands", reason="NOT_TRACEABLE")
-    return max(builders, key=_depth)
+    innermost = builders[0] if len(builders) == 1 else max(builders, key=_depth)
+    inner = tracing = TRACING.get()
+    while inner is not None and inner is not innermost:
+        inner = inner.parent
+    return innermost if tracing is None or inner is None else tracing
 
 
 def _depth(builder: Builder) -> int:
@@ -285,7 +296,8 @@ def adopt(term: Term, builder: Builder) -> Ref:
         raise GraphError(
             "a traced value of another trace was used here",
             reason="NOT_TRACEABLE",
-            got=" and ".join(b.locate() for b in (term.builder, builder) if b.locate),
+            got=f"a value made at {term.builder.locations[term.ref.node] or 'an unknown line'}",
+            source=builder.locate() if builder.locate else "",
             hint="pass it as an argument, or return it from the function that made it",
         )
     ref = term.ref

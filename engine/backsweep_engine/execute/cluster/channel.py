@@ -38,7 +38,7 @@ def send(sock: socket.socket, message: object, arrays: Sequence[Array] = ()) -> 
         sock.sendall(_HEADER.pack(len(head)) + head)
         for array in flat:
             if array.nbytes:
-                sock.sendall(memoryview(array.reshape(-1).view(np.uint8)))
+                sock.sendall(array.reshape(-1).view(np.uint8).data)
     except OSError as error:
         raise Closed(str(error)) from None
 
@@ -54,7 +54,7 @@ def receive(sock: socket.socket, quiet: Callable[[], None] | None = None) -> tup
     for dtype, shape in types:
         array = np.empty(shape, np.dtype(dtype))
         if array.nbytes:
-            _fill(sock, memoryview(array.reshape(-1).view(np.uint8)), quiet)
+            _fill(sock, array.reshape(-1).view(np.uint8).data, quiet)
         arrays.append(array)
     return message, arrays
 

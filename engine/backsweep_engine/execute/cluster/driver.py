@@ -67,7 +67,6 @@ class Driver:
         self._lane_class = lane_class()
         self._lanes: dict[int, Any] = {}
         self._platforms: dict[int, str] = {}
-        self._running: dict[int, Start] = {}
         self._jobs: dict[int, _Job] = {}
         self._sweeps: OrderedDict[str, Any] = OrderedDict()
         self._next_lane = 0
@@ -148,7 +147,6 @@ class Driver:
         job = self._jobs[action.job]
         sweep, start, stop = job.request.todo[action.block]
         rows = tuple(np.ascontiguousarray(array[start:stop]) for array in job.given[sweep])
-        self._running[action.attempt] = action
         arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], job.shared[sweep], rows, start, stop)
         self._call(action.lane, "compute", arguments, lambda value: self._answered(action, value))
 
@@ -168,7 +166,6 @@ class Driver:
     # Answers.
 
     def _answered(self, action: Start, value: object) -> None:
-        self._running.pop(action.attempt, None)
         now = time.monotonic()
         match value:
             case np.ndarray():

@@ -1,0 +1,134 @@
+"""What the requests of Compute, Run, Explain and Derive share: a graph, a point, queries.
+
+Two steps, because a graph is a blob: first the digests a request needs, then, with the graph at
+hand, everything it says, checked before any work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from backsweep.v1 import backsweep_pb2 as pb
+from backsweep.v1 import query_pb2
+from backsweep_engine.errors import GraphError
+from backsweep_engine.graph import Graph
+
+from . import limits
+from .arrays import ArrayRef, Digest, decode_array_ref, decode_digest
+from .bindings import Binding, decode_bindings, match_inputs
+from .errors import NotBuiltYet
+from .queries import Asked, decode_queries, decode_wrt
+
+Derivative = Literal["gradient", "value_and_gradient", "jvp", "vjp", "hvp"]
+Message: TypeAlias = pb.ComputeRequest | pb.RunRequest | pb.ExplainRequest
+
+DERIVATIVES: dict[Derivative, pb.Derivative] = {
+    "gradient": pb.DERIVATIVE_GRADIENT,
+    "value_and_gradient": pb.DERIVATIVE_VALUE_AND_GRADIENT,
+    "jvp": pb.DERIVATIVE_JVP,
+    "vjp": pb.DERIVATIVE_VJP,
+    "hvp": pb.DERIVATIVE_HVP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A graph, its inputs by name, and what is asked. `points`: how many, None for one point without the axis."""
+
+    graph: Graph
+    bindings: Mapping[str, Binding]
+    asked: tuple[Asked, ...]
+    points: int | None
+
+    @property
+    def references(self) -> Iterator[ArrayRef]:
+        """Every value that is a blob."""
+        return (b.value for b in _all(self.bindings, self.asked) if isinstance(b.value, ArrayRef))
+
+
+def digests_of(message: Message) -> tuple[Digest, ...]:
+    """Every blob the request needs, each once, its graph first: what must be there before `decode_request`."""
+    needed = {graph_of(message): None}
+    for binding in _messages(message):
+        if binding.WhichOneof("value") == "blob":
+            needed[decode_array_ref(binding.blob).digest] = None
+    return tuple(needed)
+
+
+def graph_of(message: Message | pb.DeriveRequest) -> Digest:
+    """The digest of the graph a request is about."""
+    if not message.HasField("graph"):
+        raise GraphError("the request names no graph", name="graph", allowed="a digest")
+    return decode_digest(message.graph)
+
+
+def decode_request(message: Message, graph: Graph) -> Request:
+    """The whole request, checked: names, types, axes, counts, unknown fields, inline bytes."""
+    explain = isinstance(message, pb.ExplainRequest)
+    bindings = decode_bindings(message.bindings, types=explain)
+    points = match_inputs(graph, bindings, partly=explain)
+    asked = decode_queries(message.queries, graph, bindings, points, types=explain)
+    inline = sum(binding.inline_bytes for binding in _all(bindings, asked))
+    if inline > limits.MAX_INLINE_BYTES:
+        raise GraphError(
+            "the inline arrays of the request are too large together",
+            reason="TOO_LARGE",
+            name="max_inline_bytes",
+            got=f"{inline} bytes",
+            allowed=f"at most {limits.MAX_INLINE_BYTES}",
+            hint="upload the larger ones, and bind them by digest",
+        )
+    return Request(graph, bindings, asked, points)
+
+
+def decode_derive(message: pb.DeriveRequest, graph: Graph) -> tuple[Derivative, tuple[str, ...]]:
+    """What to derive, and by which inputs."""
+    for name, number in DERIVATIVES.items():
+        if number == message.derivative:
+            return name, decode_wrt(message.wrt, graph)
+    unset = message.derivative == pb.DERIVATIVE_UNSPECIFIED
+    raise GraphError(
+        "no such derivative", reason="MALFORMED" if unset else "UNKNOWN_FIELD", name="derivative", got=str(message.derivative), allowed=", ".join(DERIVATIVES)
+    )
+
+
+def decode_run_id(run_id: bytes) -> bytes:
+    if len(run_id) != limits.RUN_ID_BYTES:
+        raise GraphError("a run_id is not 16 bytes", name="run_id", got=f"{len(run_id)} bytes", allowed=f"{limits.RUN_ID_BYTES} random bytes")
+    return run_id
+
+
+def decode_seconds(name: str, seconds: float, most: float, *, zero: float = 0.0) -> float:
+    """A duration of a request, at most the server's; `zero` is what 0 means."""
+    if not math.isfinite(seconds) or seconds < 0:
+        raise GraphError(f"{name} is not a number of seconds", name=name, got=str(seconds), allowed="finite, 0 or more")
+    return min(seconds or zero, most)
+
+
+def refuse_have(message: pb.RunRequest) -> None:
+    """`have` is not built yet."""
+    if message.HasField("have"):
+        raise NotBuiltYet("a run cannot be continued from blocks the client holds yet", name="have", hint="repeat without have")
+
+
+def _all(bindings: Mapping[str, Binding], asked: tuple[Asked, ...]) -> Iterator[Binding]:
+    yield from bindings.values()
+    for one in asked:
+        yield from one.seeds.values()
+
+
+def _messages(message: Message) -> Iterator[query_pb2.Binding]:
+    yield from message.bindings
+    for query in message.queries:
+        match query.WhichOneof("ask"):
+            case "jvp":
+                yield from query.jvp.tangents
+            case "vjp":
+                yield from query.vjp.cotangents
+            case "hvp":
+                yield from query.hvp.tangents
+            case "check":
+                yield from query.check.given.gradient

@@ -1,0 +1,317 @@
+"""The whole job as functions: a request is prepared (checked, planned), then delivered as events.
+
+The server decodes, calls these and encodes; `bs.local()` calls them directly. Nothing is computed
+or allocated before `prepare` has found the whole request sound and within the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .check.check import check, plan_check
+from .check.verdict import Verdict
+from .errors import GraphError
+from .execute.executor import Array, Block, Executor, Stop, Values
+from .execute.local import rows_of, run_once, shared_of
+from .execute.nonfinite import culprit, finite_nodes, is_finite
+from .graph import Graph, Type
+from .plan.make import Ask, Budget, make_plan, require_within, seed_name
+from .plan.plan import Axis, Plan, Promise, Sweep
+from .query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Value, ValueAndGradient, Vjp, wrt_of
+from .transforms.derive import floating_outputs, require_scalar
+from .transforms.expand import expand
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Queries at a point. `types`: what is bound to each input, with the leading axis of `batched` ones."""
+
+    graph: Graph
+    types: Mapping[str, Type]
+    asks: tuple[Ask, ...]
+    batched: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class OutlinePart:
+    """One array of an answer, and along what its blocks are cut."""
+
+    type: Type
+    axis: Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A request found sound: its plan, its promise, and what the answers will look like.
+
+    `outlines`: the parts of each query's answer; none for a check.
+    """
+
+    request: Request
+    plan: Plan
+    promise: Promise
+    outlines: tuple[tuple[OutlinePart, ...], ...]
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The answer to a check."""
+
+    query: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """Part `part` of an answer holds a NaN or infinity that node `node` of the submitted graph made first.
+
+    `node` is None if a seed held it. `in_derivative`: the node's value is finite, its derivative is not.
+    """
+
+    query: int
+    part: int
+    node: int | None
+    op: str
+    kind: str
+    in_derivative: bool
+
+
+Event = Block | Judged | NonFinite
+
+
+def prepare(request: Request, budget: Budget) -> Work:
+    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated."""
+    points = _points(request)
+    for ask in request.asks:
+        _require_sound(request.graph, ask)
+        if request.batched and not isinstance(ask.query, (Value, Gradient, ValueAndGradient, Jvp, Vjp, Hvp)):
+            raise GraphError("matrices and checks at batched points are not built yet", reason="NOT_BUILT_YET", hint="ask point by point")
+        if request.batched and getattr(ask.query, "many", False):
+            raise GraphError("many seeds at batched points are not built yet", reason="NOT_BUILT_YET", hint="ask seed by seed")
+    graph = request.graph
+    plan = make_plan(graph, request.asks, budget, request.batched, points)
+    promise = plan.promise
+    for ask in request.asks:
+        if isinstance(ask.query, Check):
+            first = plan_check(graph, ask.query, budget).promise
+            promise = replace(
+                promise,
+                flops=promise.flops + first.flops,
+                peak_bytes=max(promise.peak_bytes, first.peak_bytes),
+                blocks=promise.blocks + first.blocks,
+            )
+    return Work(request, plan, promise, tuple(_outline(k, ask, plan) for k, ask in enumerate(request.asks)), budget)
+
+
+def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Iterator[Event]:
+    """Every event of the work: blocks in any order, then verdicts, then notes on what was not finite.
+
+    `values`: an array per input, and per seed under `seed_name(query, name)`. Raises OverBudget
+    before any work; Cancelled when stop() says so.
+    """
+    require_within(work.promise, work.budget)
+    values = _apart(values)
+    asks = work.request.asks
+    first_bad: dict[tuple[int, int], Block] = {}
+    diagonals: dict[int, Array] = {}
+    for block in executor.blocks(work.plan, values, stop):
+        if not is_finite(block.array):
+            key = (block.query, block.part)
+            if key not in first_bad or block.start < first_bad[key].start:
+                first_bad[key] = block
+        if block.axis is Axis.POINT:
+            yield from _pieces(block, _sweep_of(work.plan, block.query))
+        elif isinstance(asks[block.query].query, HessianDiagonal):
+            sweep = _sweep_of(work.plan, block.query)
+            held = diagonals.setdefault(block.query, np.empty(sweep.rows, block.array.dtype))
+            held[block.start : block.stop] = block.array[:, 0]
+        else:
+            yield block
+    for query, diagonal in diagonals.items():
+        yield from _cut(query, diagonal, _sweep_of(work.plan, query).pieces)
+    for k, ask in enumerate(asks):
+        if isinstance(ask.query, Check):
+            given = {name: values[seed_name(k, name)] for name in ask.seeds}
+            inputs = {name: values[name] for name in work.request.graph.input_names}
+            yield Judged(k, check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget))
+    for block in first_bad.values():
+        yield from _notes(work, values, block, stop)
+
+
+# Soundness.
+
+
+def _points(request: Request) -> int:
+    """Checks the bindings against the graph; how many points a batched request has."""
+    graph, sizes = request.graph, set()
+    for name in graph.input_names:
+        if name not in request.types:
+            raise GraphError(f"input {name!r} has no binding", reason="MISSING_INPUT", allowed=", ".join(map(repr, graph.input_names)))
+    for name, got in request.types.items():
+        if name not in graph.input_names:
+            raise GraphError(f"no input is called {name!r}", reason="SURPLUS_INPUT", got=repr(name), allowed=", ".join(map(repr, graph.input_names)))
+        node = graph.input_names.index(name)
+        declared = graph.input_types[node]
+        if name in request.batched:
+            if not got.shape:
+                raise GraphError(f"batched input {name!r} has no leading axis", reason="SHAPE", node=node, got=str(got), allowed=f"[points, {declared}]")
+            sizes.add(got.shape[0])
+            got = got.with_shape(got.shape[1:])
+        if got != declared:
+            reason = "DTYPE" if got.dtype != declared.dtype else "SHAPE"
+            hint = f"cast it: x.astype('{declared.dtype.name}')" if reason == "DTYPE" else ""
+            raise GraphError(f"input {name!r} has the wrong type", reason=reason, node=node, got=str(got), allowed=str(declared), hint=hint)
+    if len(sizes) > 1:
+        raise GraphError("batched inputs have different numbers of points", reason="SHAPE", got=", ".join(map(str, sorted(sizes))), allowed="one number")
+    return next(iter(sizes), 0)
+
+
+def _require_sound(graph: Graph, ask: Ask) -> None:
+    """Checks one query: its wrt inputs, whether the graph is scalar where it must be, and its seeds."""
+    query = ask.query
+    wrt = wrt_of(query)
+    if not isinstance(query, Value) and not wrt:
+        raise GraphError("nothing to differentiate with respect to", reason="MISSING_INPUT", allowed="the names of floating inputs", hint="name them in wrt")
+    if len(set(wrt)) != len(wrt):
+        raise GraphError("an input stands twice in wrt", reason="MALFORMED", got=", ".join(wrt))
+    for name in wrt:
+        if name not in graph.input_names:
+            raise GraphError(f"no input is called {name!r}", reason="SURPLUS_INPUT", got=repr(name), allowed=", ".join(map(repr, graph.input_names)))
+        node = graph.input_names.index(name)
+        if not graph.input_types[node].is_float:
+            got = str(graph.input_types[node])
+            raise GraphError(f"input {name!r} has no derivative", reason="NOT_DIFFERENTIABLE", node=node, got=got, allowed="float64 or float32")
+    if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.given):
+        require_scalar(graph, type(query).__name__)
+    expected: dict[str, Type] = {}
+    if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.given):
+        expected = {name: graph.input_types[graph.input_names.index(name)] for name in wrt}
+    elif isinstance(query, Vjp):
+        expected = {graph.output_names[o]: graph.output_types[o] for o in floating_outputs(graph)}
+    counts = set()
+    for name, type in expected.items():
+        got = ask.seeds.get(name)
+        if got is None:
+            raise GraphError(f"seed {name!r} is missing", reason="MISSING_INPUT", allowed=", ".join(map(repr, expected)))
+        if getattr(query, "many", False):
+            if not got.shape:
+                raise GraphError(f"seed {name!r} has no leading axis", reason="SHAPE", got=str(got), allowed=f"[seeds, {type}]")
+            counts.add(got.shape[0])
+            got = got.with_shape(got.shape[1:])
+        if got != type:
+            raise GraphError(f"seed {name!r} has the wrong type", reason="DTYPE" if got.dtype != type.dtype else "SHAPE", got=str(got), allowed=str(type))
+    if len(counts) > 1:
+        raise GraphError("the seeds differ in number", reason="SHAPE", got=", ".join(map(str, sorted(counts))), allowed="one number")
+    for name in ask.seeds:
+        if name not in expected:
+            raise GraphError(f"no seed is called {name!r}", reason="SURPLUS_INPUT", got=repr(name), allowed=", ".join(map(repr, expected)) or "none")
+
+
+# Shapes of answers.
+
+
+def _sweep_of(plan: Plan, query: int) -> Sweep:
+    return next(s for s in plan.sweeps if s.query == query)
+
+
+def _outline(query: int, ask: Ask, plan: Plan) -> tuple[OutlinePart, ...]:
+    if isinstance(ask.query, Check):
+        return ()
+    whole = tuple(OutlinePart(p.type, Axis.WHOLE) for p in plan.parts if p.query == query)
+    sweep = next((s for s in plan.sweeps if s.query == query), None)
+    if sweep is None:
+        return whole
+    if isinstance(ask.query, HessianDiagonal):
+        return tuple(OutlinePart(t, Axis.WHOLE) for t in sweep.pieces)
+    if sweep.axis is Axis.POINT:
+        return tuple(OutlinePart(t.with_shape((sweep.rows, *t.shape)), Axis.POINT) for t in sweep.pieces)
+    rows, length = sweep.rows, sweep.row_type.size
+    shape = (length, rows) if sweep.axis is Axis.COLUMN else (rows, length)
+    return (OutlinePart(sweep.row_type.with_shape(shape), sweep.axis),)
+
+
+def _pieces(block: Block, sweep: Sweep) -> Iterator[Block]:
+    """A block of points, part by part."""
+    at = 0
+    for part, type in enumerate(sweep.pieces):
+        columns = block.array[:, at : at + type.size].astype(type.dtype)
+        at += type.size
+        yield Block(block.query, part, Axis.POINT, block.start, block.stop, columns.reshape((block.stop - block.start, *type.shape)))
+
+
+def _cut(query: int, vector: Array, pieces: Sequence[Type]) -> Iterator[Block]:
+    at = 0
+    for part, type in enumerate(pieces):
+        yield Block(query, part, Axis.WHOLE, 0, 1, vector[at : at + type.size].astype(type.dtype).reshape(type.shape))
+        at += type.size
+
+
+def _apart(values: Values) -> dict[str, Array]:
+    """The values C-contiguous and no two in the same memory.
+
+    BLAS takes another path (syrk) when both operands of a product are one buffer, so aliasing would
+    change bits between executors (CONTRACT B4).
+    """
+    seen: set[int] = set()
+    result = {}
+    for name, array in values.items():
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        address = array.__array_interface__["data"][0]
+        if address in seen and array.size:
+            array = array.copy()
+        seen.add(address)
+        result[name] = array
+    return result
+
+
+# What was not finite.
+
+
+def _notes(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[NonFinite]:
+    plan, graph = work.plan, work.request.graph
+    once_inputs = [values[name] for name in plan.once.input_names]
+    once_finite = finite_nodes(plan.once, once_inputs)
+    if block.axis is Axis.WHOLE and not any(s.query == block.query for s in plan.sweeps):
+        whole = next(p for p in plan.parts if (p.query, p.part) == (block.query, block.part))
+        yield _note(work, values, block, block.part, plan.once, culprit(plan.once, once_finite, plan.once.outputs[whole.output]))
+        return
+    sweep = _sweep_of(plan, block.query)
+    bad = ~np.isfinite(block.array)
+    row = int(np.flatnonzero(bad.any(axis=1))[0])
+    _, pool = run_once(plan, values, stop)
+    k = block.start + row
+    seed = [np.eye(1, sweep.rows, k, dtype=sweep.each.input_types[-1].dtype)[0]] if not sweep.given else [r[0] for r in rows_of(sweep, pool, k, k + 1)]
+    each = expand(sweep.each)
+    at = culprit(each, finite_nodes(each, [*shared_of(sweep, pool), *seed]), each.outputs[0])
+    part = _piece_at(sweep, int(np.flatnonzero(bad[row])[0])) if sweep.axis is Axis.POINT or len(work.outlines[block.query]) > 1 else 0
+    point = {name: values[name][k] for name in work.request.batched}
+    if at < len(sweep.shared) and sweep.shared[at] in plan.once.output_names:
+        output = plan.once.outputs[plan.once.output_names.index(sweep.shared[at])]
+        yield _note(work, {**values, **point}, block, part, plan.once, culprit(plan.once, once_finite, output))
+    else:
+        yield _note(work, {**values, **point}, block, part, each, at)
+
+
+def _piece_at(sweep: Sweep, column: int) -> int:
+    """Which piece of a row's vector an entry belongs to."""
+    ends = np.cumsum([t.size for t in sweep.pieces])
+    return int(np.searchsorted(ends, column, side="right"))
+
+
+def _note(work: Work, values: Values, block: Block, part: int, graph: Graph, at: int) -> NonFinite:
+    """The note for node `at` of a derived graph, told as a node of the submitted one."""
+    submitted = work.request.graph
+    kind = "nan" if np.isnan(block.array).any() else "inf"
+    if at < graph.arity:
+        name = graph.input_names[at].removeprefix("row.")
+        node = submitted.input_names.index(name) if name in submitted.input_names else None
+        return NonFinite(block.query, part, node, "input", kind, False)
+    origin = graph.nodes[at].origin
+    spelled = expand(submitted)
+    finite = finite_nodes(spelled, [values[n] for n in submitted.input_names])
+    in_derivative = all(f for f, node in zip(finite, spelled.nodes, strict=True) if node.origin == origin)
+    return NonFinite(block.query, part, origin, submitted.nodes[origin].op, kind, in_derivative)
