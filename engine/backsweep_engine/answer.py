@@ -83,6 +83,15 @@ class NonFinite:
 Event = Block | Judged | NonFinite
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The whole answer to one query: its arrays in order (one for a matrix), or a verdict, and notes."""
+
+    arrays: tuple[Array, ...] = ()
+    verdict: Verdict | None = None
+    notes: tuple[NonFinite, ...] = ()
+
+
 def prepare(request: Request, budget: Budget) -> Work:
     """Checks and plans. Raises GraphError, or OverBudget before anything is allocated."""
     points = _points(request)
@@ -140,6 +149,32 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
             yield Judged(k, check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget))
     for block in first_bad.values():
         yield from _notes(work, values, block, stop)
+
+
+class Collected:
+    """Events in any order become whole answers: arrays allocated from the outlines, filled as blocks come."""
+
+    def __init__(self, work: Work) -> None:
+        self._arrays = [[np.empty(p.type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
+        self._verdicts: dict[int, Verdict] = {}
+        self._notes: list[NonFinite] = []
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Judged():
+                self._verdicts[event.query] = event.verdict
+            case NonFinite():
+                self._notes.append(event)
+            case Block(axis=Axis.WHOLE):
+                self._arrays[event.query][event.part] = event.array
+            case Block(axis=Axis.COLUMN):
+                self._arrays[event.query][event.part][:, event.start : event.stop] = event.array.T
+            case Block():
+                self._arrays[event.query][event.part][event.start : event.stop] = event.array
+
+    def answers(self) -> list[Answer]:
+        """One per query; complete once every event has been added."""
+        return [Answer(tuple(a), self._verdicts.get(k), tuple(n for n in self._notes if n.query == k)) for k, a in enumerate(self._arrays)]
 
 
 # Soundness.

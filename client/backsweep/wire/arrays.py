@@ -23,7 +23,7 @@ from . import limits
 Array: TypeAlias = np.ndarray[Any, Any]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-NUMBER_OF = {dtype: pb.DataType.Value(f"DATA_TYPE_{name.upper()}") for name, dtype in DTYPES.items()}
+NUMBER_OF: dict[np.dtype[Any], pb.DataType] = {dtype: getattr(pb, f"DATA_TYPE_{name.upper()}") for name, dtype in DTYPES.items()}
 DTYPE_OF = {int(number): dtype for dtype, number in NUMBER_OF.items()}
 BOOL = DTYPES["bool"]
 
@@ -73,8 +73,7 @@ def decode_digest(message: pb.Digest) -> Digest:
 def decode_dtype(number: int) -> np.dtype[Any]:
     dtype = DTYPE_OF.get(number)
     if dtype is None:
-        known = f"{pb.DataType.Name(number)}" if number in pb.DataType.values() else str(number)  # type: ignore[arg-type]  # enums are ints
-        raise GraphError("no such dtype", reason="DTYPE", got=known, allowed=", ".join(DTYPES))
+        raise GraphError("no such dtype", reason="DTYPE", got="DATA_TYPE_UNSPECIFIED" if number == 0 else str(number), allowed=", ".join(DTYPES))
     return dtype
 
 
@@ -105,7 +104,7 @@ def decode_type(message: pb.Type | pb.Array | pb.ArrayRef) -> Type:
 def to_bytes(array: Array) -> memoryview:
     """The bytes of an array as they travel: a view where it is C-contiguous already."""
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-    return memoryview(np.ravel(little).view(np.uint8))
+    return np.ravel(little).view(np.uint8).data
 
 
 def from_bytes(type: Type, data: Buffer) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ def encode_record(attributes: Pairs, function_of: FunctionOf) -> pb.AttributeRec
     """`function_of` gives the index of the function that a graph was written as."""
     pairs = sorted(attributes, key=lambda pair: pair[0].encode())
     if len(pairs) > limits.MAX_ATTRIBUTES:
-        raise GraphError("too many attributes", reason="TOO_LARGE", name="attributes of a record", got=str(len(pairs)), allowed=f"at most {limits.MAX_ATTRIBUTES}")
+        raise GraphError(
+            "too many attributes", reason="TOO_LARGE", name="attributes of a record", got=str(len(pairs)), allowed=f"at most {limits.MAX_ATTRIBUTES}"
+        )
     return pb.AttributeRecord(name=[checked_name(name, "an attribute") for name, _ in pairs], value=[_encode(name, v, function_of) for name, v in pairs])
 
 
@@ -74,7 +77,7 @@ def decode_record(message: pb.AttributeRecord) -> Pairs:
         raise GraphError("the columns of an attribute record differ in length", got=f"{len(names)} names, {len(message.value)} values", allowed="as many")
     for name in names:
         checked_name(name, "an attribute")
-    if any(a >= b for a, b in zip(names, names[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(names)):
         raise GraphError("the names of an attribute record are not sorted and unique", got=", ".join(names))
     pairs = []
     for name, value in zip(names, message.value, strict=True):
@@ -123,7 +126,9 @@ def _constant(message: pb.AttributeValue) -> Any:
 def checked_name(name: str, what: str) -> str:
     """The name of an op or attribute, if it is one."""
     if not NAME.fullmatch(name) or len(name) > limits.MAX_OP_NAME_BYTES:
-        raise GraphError(f"the name of {what} is not one", name=name[:64], got=repr(name[:64]), allowed=f"{NAME.pattern}, at most {limits.MAX_OP_NAME_BYTES} bytes")
+        raise GraphError(
+            f"the name of {what} is not one", name=name[:64], got=repr(name[:64]), allowed=f"{NAME.pattern}, at most {limits.MAX_OP_NAME_BYTES} bytes"
+        )
     return name
 
 

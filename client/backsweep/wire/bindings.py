@@ -1,19 +1,19 @@
 """Binding: an input with its value, or a seed (tangent, cotangent, gradient) with its value.
 
-The rules of types and axes are here once: with `batched` a value has the axis of points in front,
-with many seeds the axis of seeds next. There is no conversion.
+Here a value is right in itself. Whether it fits the graph is the engine's question, the same for
+local work: answer.prepare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from backsweep.v1 import query_pb2 as pb
 from backsweep_engine.errors import Error, GraphError
-from backsweep_engine.graph import Graph, Type
+from backsweep_engine.graph import Type
 
 from . import limits
 from .arrays import Array, ArrayRef, decode_array, decode_array_ref, decode_type, encode_array, encode_array_ref, encode_type
@@ -92,50 +92,3 @@ def decode_bindings(messages: Iterable[pb.Binding], *, types: bool = False) -> d
             raise GraphError("a name is bound twice", reason="SURPLUS_INPUT", name=binding.name, got=repr(binding.name), allowed="each name once")
         bindings[binding.name] = binding
     return bindings
-
-
-def match_inputs(graph: Graph, bindings: Mapping[str, Binding], *, partly: bool = False) -> int | None:
-    """Holds bindings against the inputs of a graph: the number of points, or None for one point.
-
-    `partly`: inputs may be without value, as in Explain.
-    """
-    wanted = dict(zip(graph.input_names, graph.input_types, strict=True))
-    points = common_length((b.type, b.name) for b in bindings.values() if b.batched)
-    match_types(wanted, bindings, points, None, "input", partly=partly)
-    return points
-
-
-def match_types(wanted: Mapping[str, Type], bindings: Mapping[str, Binding], points: int | None, seeds: int | None, what: str, *, partly: bool = False) -> None:
-    """Names and types of bindings against those wanted. `points`, `seeds`: the lengths of the axes in front."""
-    for name in bindings:
-        if name not in wanted:
-            raise GraphError(f"there is no {what} of this name", reason="SURPLUS_INPUT", name=name, got=repr(name), allowed=_names(wanted))
-    for name, type in wanted.items():
-        binding = bindings.get(name)
-        if binding is None:
-            if not partly:
-                raise GraphError(f"{what} {name!r} has no value", reason="MISSING_INPUT", name=name, got=_names(bindings), allowed=_names(wanted))
-            continue
-        lead = [n for n, has in ((points, binding.batched), (seeds, seeds is not None)) if has and n is not None]
-        full = type.with_shape((*lead, *type.shape))
-        if binding.type.dtype != full.dtype:
-            raise GraphError(f"{what} {name!r} has the wrong dtype", reason="DTYPE", name=name, got=str(binding.type), allowed=str(full), hint="convert it first")
-        if binding.type.shape != full.shape:
-            raise GraphError(f"{what} {name!r} has the wrong shape", reason="SHAPE", name=name, got=str(binding.type), allowed=str(full))
-
-
-def common_length(types: Iterable[tuple[Type, str]], axis: int = 0) -> int | None:
-    """The length that all these types have along an axis; None if there are none."""
-    length: int | None = None
-    for type, name in types:
-        if type.rank <= axis:
-            raise GraphError(f"{name!r} has no axis {axis}", reason="SHAPE", name=name, got=str(type), allowed="one more leading axis")
-        if length is not None and type.shape[axis] != length:
-            raise GraphError("leading axes differ in length", reason="SHAPE", name=name, got=str(type), allowed=f"length {length} along axis {axis}")
-        length = type.shape[axis]
-    return length
-
-
-def _names(names: Iterable[str]) -> str:
-    known: Sequence[str] = list(names)
-    return ", ".join(map(repr, known[:16])) + (f" and {len(known) - 16} more" if len(known) > 16 else "") or "none"

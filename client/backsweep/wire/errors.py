@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from backsweep_engine.errors import Cancelled, ClusterLost, Error, Fault, GraphError, OverBudget
 
@@ -219,7 +219,7 @@ def to_grpc(error: Error) -> grpc.Status:
     if isinstance(error, Unavailable) and error.after > 0:
         trailer += ((PUSHBACK_KEY, str(_milliseconds(error.after))),)
     code = next(code for code in grpc.StatusCode if code.value[0] == packed.code)
-    return _Abort(code, packed.message, trailer)
+    return cast("grpc.Status", _Abort(code, packed.message, trailer))
 
 
 @dataclass(frozen=True, slots=True)

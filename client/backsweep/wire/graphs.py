@@ -25,7 +25,7 @@ def encode_graph(graph: Graph) -> bytes:
     """The blob of a graph; each distinct subgraph once. GraphError if it is over a limit of the wire."""
     message = pb.Graph(op_set=graph.op_set)
     _Writer(message).function(graph)
-    blob = message.SerializeToString(deterministic=True)
+    blob: bytes = message.SerializeToString(deterministic=True)
     scan_graph(blob)  # the limits: a derived graph can be over one, and a client's own is refused before it travels
     return blob
 

@@ -1,26 +1,28 @@
 """What the requests of Compute, Run, Explain and Derive share: a graph, a point, queries.
 
 Two steps, because a graph is a blob: first the digests a request needs, then, with the graph at
-hand, everything it says, checked before any work.
+hand, everything else it says.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.v1 import query_pb2
+from backsweep_engine.answer import Request
 from backsweep_engine.errors import GraphError
-from backsweep_engine.graph import Graph
+from backsweep_engine.graph import Graph, Type
+from backsweep_engine.plan.make import Ask, seed_name
 
 from . import limits
-from .arrays import ArrayRef, Digest, decode_array_ref, decode_digest
-from .bindings import Binding, decode_bindings, match_inputs
+from .arrays import Array, ArrayRef, Digest, decode_array_ref, decode_digest
+from .bindings import Binding, decode_bindings
 from .errors import NotBuiltYet
-from .queries import Asked, decode_queries, decode_wrt
+from .queries import decode_queries, decode_wrt
 
 Derivative = Literal["gradient", "value_and_gradient", "jvp", "vjp", "hvp"]
 Message: TypeAlias = pb.ComputeRequest | pb.RunRequest | pb.ExplainRequest
@@ -35,18 +37,16 @@ DERIVATIVES: dict[Derivative, pb.Derivative] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A graph, its inputs by name, and what is asked. `points`: how many, None for one point without the axis."""
+class Received:
+    """A request as the engine takes it, and the values it needs by their names in the plan: arrays or blobs."""
 
-    graph: Graph
-    bindings: Mapping[str, Binding]
-    asked: tuple[Asked, ...]
-    points: int | None
+    request: Request
+    values: Mapping[str, Array | ArrayRef]
 
     @property
-    def references(self) -> Iterator[ArrayRef]:
+    def references(self) -> tuple[ArrayRef, ...]:
         """Every value that is a blob."""
-        return (b.value for b in _all(self.bindings, self.asked) if isinstance(b.value, ArrayRef))
+        return tuple(value for value in self.values.values() if isinstance(value, ArrayRef))
 
 
 def digests_of(message: Message) -> tuple[Digest, ...]:
@@ -65,23 +65,24 @@ def graph_of(message: Message | pb.DeriveRequest) -> Digest:
     return decode_digest(message.graph)
 
 
-def decode_request(message: Message, graph: Graph) -> Request:
-    """The whole request, checked: names, types, axes, counts, unknown fields, inline bytes."""
+def decode_request(message: Message, graph: Graph) -> Received:
+    """The whole request, right in itself; whether it fits the graph says answer.prepare.
+
+    In Explain inputs may be left out: they are taken as bound to values of their types.
+    """
     explain = isinstance(message, pb.ExplainRequest)
     bindings = decode_bindings(message.bindings, types=explain)
-    points = match_inputs(graph, bindings, partly=explain)
-    asked = decode_queries(message.queries, graph, bindings, points, types=explain)
-    inline = sum(binding.inline_bytes for binding in _all(bindings, asked))
-    if inline > limits.MAX_INLINE_BYTES:
-        raise GraphError(
-            "the inline arrays of the request are too large together",
-            reason="TOO_LARGE",
-            name="max_inline_bytes",
-            got=f"{inline} bytes",
-            allowed=f"at most {limits.MAX_INLINE_BYTES}",
-            hint="upload the larger ones, and bind them by digest",
-        )
-    return Request(graph, bindings, asked, points)
+    bound = [name for name, binding in bindings.items() if isinstance(binding.value, ArrayRef)]
+    asked = decode_queries(message.queries, graph, bound, types=explain)
+    # Seeds are numbered by their query, so that two queries may have seeds of one name.
+    seeds = {seed_name(k, name): binding for k, one in enumerate(asked) for name, binding in one.seeds.items()}
+    _require_inline([*bindings.values(), *seeds.values()])
+    types = {name: binding.type for name, binding in bindings.items()}
+    if explain:
+        types = dict(zip(graph.input_names, graph.input_types, strict=True)) | types
+    asks = tuple(Ask(one.query, {name: binding.type for name, binding in one.seeds.items()}) for one in asked)
+    request = Request(graph, types, asks, frozenset(name for name, binding in bindings.items() if binding.batched))
+    return Received(request, {name: b.value for name, b in (bindings | seeds).items() if not isinstance(b.value, Type)})
 
 
 def decode_derive(message: pb.DeriveRequest, graph: Graph) -> tuple[Derivative, tuple[str, ...]]:
@@ -114,10 +115,17 @@ def refuse_have(message: pb.RunRequest) -> None:
         raise NotBuiltYet("a run cannot be continued from blocks the client holds yet", name="have", hint="repeat without have")
 
 
-def _all(bindings: Mapping[str, Binding], asked: tuple[Asked, ...]) -> Iterator[Binding]:
-    yield from bindings.values()
-    for one in asked:
-        yield from one.seeds.values()
+def _require_inline(bindings: Iterable[Binding]) -> None:
+    size = sum(binding.inline_bytes for binding in bindings)
+    if size > limits.MAX_INLINE_BYTES:
+        raise GraphError(
+            "the inline arrays of the request are too large together",
+            reason="TOO_LARGE",
+            name="max_inline_bytes",
+            got=f"{size} bytes",
+            allowed=f"at most {limits.MAX_INLINE_BYTES}",
+            hint="upload the larger ones, and bind them by digest",
+        )
 
 
 def _messages(message: Message) -> Iterator[query_pb2.Binding]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -93,7 +93,7 @@ def scan_graph(blob: bytes) -> None:
     """Refuses a graph's bytes that are over a limit, broken, or hold an unknown field. Allocates nothing."""
     if len(blob) > limits.MAX_GRAPH_BYTES:
         _too_large("max_graph_bytes", len(blob), limits.MAX_GRAPH_BYTES)
-    _message(blob, 0, len(blob), graph_pb2.Graph.DESCRIPTOR, {})
+    _message(blob, 0, len(blob), cast(Descriptor, graph_pb2.Graph.DESCRIPTOR), {})
 
 
 def _message(data: bytes, at: int, end: int, descriptor: Descriptor, totals: dict[str, int]) -> None:
@@ -166,7 +166,8 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _malformed(message: str, at: int, got: str = "", allowed: str = "") -> NoReturn:
-    raise GraphError(f"the graph's bytes do not parse: {message} (byte {at})", got=got, allowed=allowed, hint="send the bytes of a serialised backsweep.v1.Graph")
+    hint = "send the bytes of a serialised backsweep.v1.Graph"
+    raise GraphError(f"the graph's bytes do not parse: {message} (byte {at})", got=got, allowed=allowed, hint=hint)
 
 
 def _too_large(name: str, got: int, most: int) -> NoReturn:
@@ -176,13 +177,13 @@ def _too_large(name: str, got: int, most: int) -> NoReturn:
 def refuse_unknown(message: Message) -> None:
     """Refuses fields and enum values this server does not know, in a parsed message and all it holds."""
     for inner in _tree(message):
-        if len(UnknownFieldSet(inner)):
-            numbers = ", ".join(str(f.field_number) for f in UnknownFieldSet(inner))
+        unknown = UnknownFieldSet(inner)
+        if len(unknown):
             raise GraphError(
                 f"{inner.DESCRIPTOR.name} has an unknown field",
                 reason="UNKNOWN_FIELD",
                 name=inner.DESCRIPTOR.name,
-                got=f"field {numbers}",
+                got=f"field {unknown[0].field_number}",
                 hint="ask a newer server, or without it",
             )
         for field in inner.DESCRIPTOR.fields:

@@ -244,7 +244,7 @@ register(
     Op(
         name="flip",
         infer=_flip_infer,
-        apply=lambda x, *, axes: np.flip(x, axes),
+        apply=lambda x, *, axes: x[(*[slice(None, None, -1 if a in axes else 1) for a in range(x.ndim)], ...)],
         derivative=Transposes(lambda i, c, x, axes: call("flip", c, axes=axes)),
         batch=lambda mask, x, axes: call("flip", x, axes=tuple(a + 1 for a in axes)),
         cost=free,
@@ -295,7 +295,7 @@ register(
     Op(
         name="slice",
         infer=_slice_infer,
-        apply=lambda x, *, start, stop, step: x[tuple(map(slice, start, stop, step))],
+        apply=lambda x, *, start, stop, step: x[(*map(slice, start, stop, step), ...)],  # the ... keeps a scalar an array
         derivative=Transposes(_unslice),
         batch=lambda mask, x, start, stop, step: cut(x, (0, *start), (x.shape[0], *stop), (1, *step)),
         cost=free,

@@ -112,6 +112,33 @@ class Term:
     def __abs__(self) -> Term:
         return elementwise("abs", self)
 
+    def __floordiv__(self, other: Any) -> Term:
+        return _spelled(np.floor_divide, self, other)
+
+    def __rfloordiv__(self, other: Any) -> Term:
+        return _spelled(np.floor_divide, other, self)
+
+    def __mod__(self, other: Any) -> Term:
+        return _spelled(np.remainder, self, other)
+
+    def __rmod__(self, other: Any) -> Term:
+        return _spelled(np.remainder, other, self)
+
+    def __and__(self, other: Any) -> Term:
+        return _spelled(np.bitwise_and, self, other)
+
+    def __rand__(self, other: Any) -> Term:
+        return _spelled(np.bitwise_and, other, self)
+
+    def __or__(self, other: Any) -> Term:
+        return _spelled(np.bitwise_or, self, other)
+
+    def __ror__(self, other: Any) -> Term:
+        return _spelled(np.bitwise_or, other, self)
+
+    def __invert__(self) -> Term:
+        return _spelled(np.invert, self)
+
     def __lt__(self, other: Any) -> Term:
         return elementwise("less", self, other)
 
@@ -212,8 +239,21 @@ class Term:
     def __index__(self) -> int:
         self._refuse("a traced value cannot be a Python index", "index with x[i] (take), or pass the number as a Python argument")
 
+    def __round__(self, digits: int = 0) -> Term:
+        return _spelled(np.round, self, digits)
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            self._refuse("a traced value has no number to format", "print it without a format: its type is shown")
+        return repr(self)
+
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        self._refuse("a traced value cannot become a NumPy array", "use np functions on it directly; backsweep traces them")
+        self._refuse("a traced value cannot become a NumPy array", "use np functions on it directly; np.stack joins several, np.take(a, i) indexes by one")
+
+    def item(self, *_: Any) -> NoReturn:
+        self._refuse("a traced value is not a Python number", "keep it traced, and read the number from the result")
+
+    tolist = item
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         self._refuse("a traced value cannot be assigned to", "build the array with np.where, np.concatenate or np.stack")

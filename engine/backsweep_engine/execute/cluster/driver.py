@@ -79,10 +79,13 @@ class Driver:
         for _ in range(self._settings.lanes):
             self._start_lane()
         beat = 0.0
+        daemons = session.daemons(os.getpid())
         while not self.failure:
             now = time.monotonic()
             if now - beat >= _BEAT_SECONDS:
                 beat = now
+                if not all(session.alive(pid) for pid in daemons):
+                    self.failure = "a daemon of Ray died"  # Ray itself takes 20 s to say so
                 faulthandler.dump_traceback_later(_HUNG_SECONDS, exit=True)
                 channel.send(self._sock, Beat())
             with contextlib.suppress(stdlib_queue.Empty):
@@ -253,7 +256,7 @@ def _start_ray(settings: Settings) -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
-        _temp_dir=settings.folder,
+        _temp_dir=f"{settings.folder}/r",  # Ray opens it to everyone; the folder above stays ours alone
         _node_ip_address="127.0.0.1",
     )
 

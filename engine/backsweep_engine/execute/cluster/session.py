@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 PREFIX = "bsw-"
 _LOCK = "lock"
@@ -40,7 +41,10 @@ def remove(folder: str) -> None:
 
 
 def sweep_leftovers(root: str) -> None:
-    """Removes our folders that no living driver holds: what remains when both processes were killed at once."""
+    """Ends and removes what no living driver holds: it remains when a driver and its parent were killed at once.
+
+    Processes are known by the folder they stand in: after their leader is gone, a session's number may mean another.
+    """
     import fcntl
 
     for folder in Path(root).glob(PREFIX + "*"):
@@ -49,25 +53,25 @@ def sweep_leftovers(root: str) -> None:
                 continue
             with open(folder / _LOCK) as file:  # a folder without a lock is just being made
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for pid in _processes():
+                    with contextlib.suppress(OSError):
+                        if os.readlink(f"/proc/{pid}/cwd") == str(folder):
+                            os.kill(pid, signal.SIGKILL)
                 remove(str(folder))
 
 
 def members(session: int) -> list[int]:
-    """Process ids of the session, zombies left out. Empty where there is no /proc."""
-    found: list[int] = []
-    if not sys.platform.startswith("linux"):
-        return found
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            text = Path(entry.path, "stat").read_text()
-        except OSError:
-            continue
-        state, _, _, sid = text[text.rindex(")") + 2 :].split()[:4]
-        if int(sid) == session and state != "Z":
-            found.append(int(entry.name))
-    return found
+    """Process ids of the session, dead ones left out. Empty where there is no /proc."""
+    return [pid for pid in _processes() if (stat := _stat(pid)) is not None and stat.session == session]
+
+
+def daemons(parent: int) -> list[int]:
+    """Process ids of the parent's children without which its Ray cannot go on."""
+    return [pid for pid in _processes() if (stat := _stat(pid)) is not None and stat.parent == parent and stat.name in ("raylet", "gcs_server")]
+
+
+def alive(pid: int) -> bool:
+    return _stat(pid) is not None
 
 
 def kill(session: int, spare: int = 0) -> None:
@@ -85,3 +89,23 @@ def kill(session: int, spare: int = 0) -> None:
     if not spare:
         with contextlib.suppress(OSError):
             os.killpg(session, signal.SIGKILL)
+
+
+class _Stat(NamedTuple):
+    name: str
+    parent: int
+    session: int
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()] if sys.platform.startswith("linux") else []
+
+
+def _stat(pid: int) -> _Stat | None:
+    """None for a process that is gone or dead. The name stands in parentheses and may hold any character."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+    return None if rest[0] in "ZX" else _Stat(name, int(rest[1]), int(rest[3]))

@@ -1,0 +1,67 @@
+"""backsweep: exact derivatives of NumPy functions, in process or from a gradient service.
+
+    with bs.connect("localhost:50051") as service:          # or bs.local()
+        f = service.submit(loss, w=bs.float64[30], X=X, y=y)
+        f(w), f.gradient(w), f.hessian(w), f.check(w)
+
+The package is lazy (PEP 562): importing it, or one of its modules, loads only what is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backsweep_engine.check.verdict import Outcome, Verdict
+    from backsweep_engine.errors import Cancelled, ClusterLost, Error, Fault, GraphError, OverBudget
+
+    from .asks import check, gradient, hessian, hessian_diagonal, hvp, jacobian, jvp, value, value_and_gradient, vjp
+    from .calls import NonFiniteWarning
+    from .client import connect
+    from .control import cond
+    from .functions import log_softmax, logsumexp, relu, sigmoid, softmax, softplus, stop_gradient
+    from .inprocess import local
+    from .service import Function, Service, Usage
+    from .types import bool_, float32, float64, int32, int64
+    from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    ".asks": "check gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
+    ".calls": "NonFiniteWarning",
+    ".client": "connect",
+    ".control": "cond",
+    ".functions": "log_softmax logsumexp relu sigmoid softmax softplus stop_gradient",
+    ".inprocess": "local",
+    ".service": "Function Service Usage",
+    ".types": "bool_ float32 float64 int32 int64",
+    ".wire.errors": "DeadlineExceeded MissingBlobs NotAllowed NotBuiltYet RunRefused Unavailable",
+    "backsweep_engine.check.verdict": "Outcome Verdict",
+    "backsweep_engine.errors": "Cancelled ClusterLost Error Fault GraphError OverBudget",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = [  # noqa: RUF022  # grouped as a reader meets them
+    "connect", "local", "Service", "Function", "Usage",
+    "float64", "float32", "int64", "int32", "bool_",
+    "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
+    "cond", "relu", "sigmoid", "softplus", "logsumexp", "softmax", "log_softmax", "stop_gradient",
+    "Verdict", "Outcome", "NonFiniteWarning",
+    "Error", "GraphError", "OverBudget", "Cancelled", "ClusterLost", "Fault",
+    "DeadlineExceeded", "MissingBlobs", "NotAllowed", "NotBuiltYet", "RunRefused", "Unavailable",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'backsweep' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

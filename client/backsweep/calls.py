@@ -1,0 +1,282 @@
+"""From a user's call to a request, and from its answer to what the user gets. No sockets.
+
+A Signature is what a submitted function takes and gives; a Verb is one thing to ask of it. Trees
+become named flat arrays on the way in, and blocks already joined become trees on the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from backsweep_engine.answer import Answer, NonFinite, Request
+from backsweep_engine.errors import Error, GraphError
+from backsweep_engine.graph import Graph, Type
+from backsweep_engine.plan.make import Ask, seed_name
+from backsweep_engine.query import (
+    Check,
+    Gradient,
+    Hessian,
+    HessianDiagonal,
+    Hvp,
+    Jacobian,
+    Jvp,
+    Query,
+    Value,
+    ValueAndGradient,
+    Vjp,
+    wrt_of,
+)
+from backsweep_engine.transforms.derive import floating_outputs
+
+from .trees import Tree, matched
+
+Array = np.ndarray[Any, Any]
+
+
+class NonFiniteWarning(RuntimeWarning):
+    """An answer holds a NaN or infinity; the message names the node that made it first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One positional input of the verbs: an argument of the function that is not bound."""
+
+    name: str
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a submitted graph takes and gives. `bound`: arrays that travel by digest, by input name."""
+
+    graph: Graph
+    arguments: tuple[Argument, ...]
+    bound: Mapping[str, Array]
+    output: Tree
+
+    def type_of(self, name: str) -> Type:
+        return self.graph.input_types[self.graph.input_names.index(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A verb with its seed and options: what `f.ask` takes, and what each method of `f` makes."""
+
+    verb: str
+    seed: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request with its values. `bound`: the names among `values` that are sent once, by digest."""
+
+    request: Request
+    values: Mapping[str, Array]
+    bound: frozenset[str]
+
+
+# In.
+
+
+def make_call(signature: Signature, inputs: Sequence[Any], asked: Sequence[Asked]) -> Call:
+    """The request of a user's call; raises GraphError where the inputs or seeds do not fit."""
+    if len(inputs) != len(signature.arguments):
+        names = ", ".join(a.name for a in signature.arguments) or "none"
+        raise GraphError("wrong number of inputs", reason="ARITY", got=str(len(inputs)), allowed=f"{len(signature.arguments)}: {names}")
+    values: dict[str, Array] = dict(signature.bound)
+    for argument, given in zip(signature.arguments, inputs, strict=True):
+        for path, leaf in zip(argument.tree.paths(argument.name), matched(given, argument.tree, argument.name), strict=True):
+            values[path] = as_input(leaf, signature.type_of(path), path)
+    asks = []
+    for k, one in enumerate(asked):
+        query, seeds = _query(signature, one)
+        asks.append(Ask(query, {name: Type(a.dtype, a.shape) for name, a in seeds.items()}))
+        values.update({seed_name(k, name): a for name, a in seeds.items()})
+    types = {name: signature.type_of(name) for name in signature.graph.input_names}
+    return Call(Request(signature.graph, types, tuple(asks)), values, frozenset(signature.bound))
+
+
+def as_input(value: Any, declared: Type, name: str, *, leading: bool = False) -> Array:
+    """The value as an array of the declared type, if NumPy can cast it safely; Python numbers are weak.
+
+    `leading`: one more axis in front is allowed (many seeds).
+    """
+    array = np.asarray(value)
+    weak = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
+    kinds = {"f": "fib", "i": "ib", "b": "b"}[declared.dtype.kind]
+    if not (array.dtype.kind in kinds if weak else np.can_cast(array.dtype, declared.dtype, "safe")):
+        raise GraphError(
+            f"{name} cannot be cast safely",
+            reason="DTYPE",
+            got=str(array.dtype),
+            allowed=f"what casts safely to {declared.dtype}",
+            hint=f"write {name}.astype('{declared.dtype}')",
+        )
+    if array.shape != declared.shape and not (leading and array.shape[1:] == declared.shape and array.ndim):
+        allowed = f"{declared.shape}" + (f" or (n, *{declared.shape})" if leading else "")
+        raise GraphError(f"{name} has the wrong shape", reason="SHAPE", got=str(array.shape), allowed=allowed, hint="submit the function anew for other shapes")
+    return np.ascontiguousarray(array, declared.dtype).reshape(array.shape)
+
+
+def wrt_arguments(signature: Signature, wrt: Any) -> tuple[tuple[Argument, ...], bool]:
+    """The arguments to differentiate by, and whether the answer is theirs alone (no tuple round it).
+
+    None: every argument that is not bound and floating.
+    """
+    if wrt is None:
+        chosen = tuple(a for a in signature.arguments if all(signature.type_of(p).is_float for p in a.tree.paths(a.name)))
+        return chosen, len(chosen) == 1
+    names = (wrt,) if isinstance(wrt, (str, int)) else tuple(wrt)
+    known: dict[Any, Argument] = {a.name: a for a in signature.arguments} | dict(enumerate(signature.arguments))
+    known |= {name: Argument(name, Tree()) for name in signature.bound if name not in known}
+    for name in names:
+        if name not in known:
+            allowed = ", ".join(k for k in known if isinstance(k, str))
+            raise GraphError("no argument has this name", reason="MISSING_INPUT", got=repr(name), allowed=allowed)
+    return tuple(known[name] for name in names), isinstance(wrt, (str, int))
+
+
+def _query(signature: Signature, asked: Asked) -> tuple[Query, dict[str, Array]]:
+    """The engine's query, and its seeds by input or output name."""
+    options = dict(asked.options)
+    arguments, alone = wrt_arguments(signature, options.pop("wrt", None))
+    if options.pop("layout", "dense") != "dense":
+        raise Error("sparse layouts are not built yet", reason="NOT_BUILT_YET", allowed="layout='dense'", hint="ask for the dense matrix, or jvps and vjps")
+    wrt = tuple(path for a in arguments for path in a.tree.paths(a.name))
+    seeds: dict[str, Array] = {}
+    many = False
+    if asked.verb in ("jvp", "hvp") or (asked.verb == "check" and asked.seed is not None):
+        trees = (asked.seed,) if alone else _tuple_of(asked.seed, len(arguments), asked.verb)
+        for argument, tree in zip(arguments, trees, strict=True):
+            label = "gradient" if asked.verb == "check" else "tangent"
+            for path, leaf in zip(argument.tree.paths(argument.name), matched(tree, argument.tree, label), strict=True):
+                seeds[path] = as_input(leaf, signature.type_of(path), f"{label} of {path}", leading=asked.verb != "check")
+        many = any(a.ndim > signature.type_of(p).rank for p, a in seeds.items())
+    if asked.verb == "vjp":
+        graph = signature.graph
+        leaves = matched(asked.seed, signature.output, "cotangent")
+        for o in floating_outputs(graph):
+            seeds[graph.output_names[o]] = as_input(leaves[o], graph.output_types[o], "cotangent", leading=True)
+        many = any(a.ndim > graph.output_types[o].rank for o, a in zip(floating_outputs(graph), seeds.values(), strict=True))
+    match asked.verb:
+        case "value":
+            return Value(), seeds
+        case "gradient":
+            return Gradient(wrt), seeds
+        case "value_and_gradient":
+            return ValueAndGradient(wrt), seeds
+        case "jvp":
+            return Jvp(wrt, many), seeds
+        case "vjp":
+            return Vjp(wrt, many), seeds
+        case "hvp":
+            return Hvp(wrt, many), seeds
+        case "jacobian":
+            return Jacobian(wrt, options.get("mode", "auto"), options.get("block", 0)), seeds
+        case "hessian":
+            return Hessian(wrt, options.get("block", 0)), seeds
+        case "hessian_diagonal":
+            return HessianDiagonal(wrt, options.get("block", 0)), seeds
+        case "check":
+            return Check(wrt, asked.seed is not None, **options), seeds
+    raise GraphError("no such verb", reason="MALFORMED", got=asked.verb)
+
+
+def _tuple_of(tree: Any, count: int, verb: str) -> tuple[Any, ...]:
+    if not isinstance(tree, (tuple, list)) or len(tree) != count:
+        raise GraphError(f"{verb} by {count} arguments needs a tuple of {count}", reason="SHAPE", got=type(tree).__name__, allowed=f"a tuple of {count}")
+    return tuple(tree)
+
+
+# Out.
+
+
+def finish(signature: Signature, asked: Asked, query: Query, answer: Answer) -> Any:
+    """What the user gets for one query."""
+    arguments, alone = wrt_arguments(signature, asked.options.get("wrt"))
+    parts = list(answer.arrays)
+
+    def by_arguments(leaves: Sequence[Any]) -> Any:
+        """Leaves in wrt order as the arguments' trees."""
+        given = iter(leaves)
+        trees = tuple(a.tree.unflatten([next(given) for _ in range(a.tree.size)]) for a in arguments)
+        return trees[0] if alone else trees
+
+    match query:
+        case Check():
+            return answer.verdict
+        case Value():
+            return signature.output.unflatten(parts)
+        case ValueAndGradient():
+            return parts[0], by_arguments(parts[1:])
+        case Gradient() | HessianDiagonal():
+            return by_arguments(parts)
+        case Jvp():
+            types = signature.graph.output_types
+            return signature.output.unflatten(_cut(parts[0], types) if query.many else parts)
+        case Vjp() | Hvp():
+            types = tuple(signature.type_of(name) for name in query.wrt)
+            return by_arguments(_cut(parts[0], types) if query.many else parts)
+    rows = [signature.type_of(n) for n in wrt_of(query)] if isinstance(query, Hessian) else list(signature.graph.output_types)
+    columns = [signature.type_of(name) for name in wrt_of(query)]
+    grid = [by_arguments(leaves) for leaves in _tiles(parts[0], rows, columns)]
+    return by_arguments(grid) if isinstance(query, Hessian) else signature.output.unflatten(grid)
+
+
+def _cut(matrix: Array, types: Sequence[Type]) -> list[Array]:
+    """The columns of a (seeds, n) matrix as one (seeds, *shape) array per type."""
+    ends = np.cumsum([t.size for t in types]).tolist()
+    return [np.array(matrix[:, e - t.size : e], t.dtype, order="C").reshape((-1, *t.shape)) for t, e in zip(types, ends, strict=True)]
+
+
+def _tiles(matrix: Array, rows: Sequence[Type], columns: Sequence[Type]) -> list[list[Array]]:
+    """A matrix over ravels as leaves of shape row.shape + column.shape."""
+    if len(rows) == len(columns) == 1:
+        return [[matrix.reshape(rows[0].shape + columns[0].shape)]]
+    tiles, top = [], 0
+    for r in rows:
+        line, left = [], 0
+        for c in columns:
+            tile = np.array(matrix[top : top + r.size, left : left + c.size], order="C")
+            line.append(tile.reshape(r.shape + c.shape))
+            left += c.size
+        tiles.append(line)
+        top += r.size
+    return tiles
+
+
+def result_bytes(call: Call) -> int:
+    """Bytes of all answers, from the types alone: what decides between one reply and a stream."""
+    graph, total = call.request.graph, 0
+    for ask in call.request.asks:
+        rows = sum(t.size for t in graph.output_types)
+        columns = sum(graph.input_types[graph.input_names.index(n)].size for n in wrt_of(ask.query))
+        many = next((t.shape[0] for t in ask.seeds.values()), 1) if getattr(ask.query, "many", False) else 1
+        match ask.query:
+            case Jacobian():
+                total += 8 * rows * columns
+            case Hessian():
+                total += 8 * columns * columns
+            case Value() | Jvp():
+                total += 8 * rows * many
+            case _:
+                total += 8 * (columns * many + rows)
+    return total
+
+
+def describe_note(note: NonFinite, source: str) -> str:
+    """One sentence of what was not finite, with the user's own line where it is known."""
+    word = {"nan": "NaN", "inf": "infinity"}[note.kind]
+    if note.node is None:
+        return f"the answer holds a {word} that came in with a seed"
+    if note.op == "input":
+        return f"the answer holds a {word} that came in with the point"
+    what = f"the derivative of node {note.node} ({note.op})" if note.in_derivative else f"node {note.node} ({note.op})"
+    return f"the answer holds a {word}, first made by {what}" + (f" at {source}" if source else "")
+
+

@@ -1,0 +1,298 @@
+"""The service over gRPC: uploads what the server lacks, asks, and joins what comes back.
+
+Nothing of gRPC's reaches the caller: every failure goes through wire/errors.py. Graphs and bound
+arrays are sent once and named by digest; a server that lost one says so, and it is sent again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import grpc
+
+from backsweep.v1 import backsweep_pb2 as pb
+from backsweep.v1.backsweep_pb2_grpc import BacksweepServiceStub
+from backsweep_engine.answer import Answer
+from backsweep_engine.errors import Error, Fault
+from backsweep_engine.graph import Graph
+from backsweep_engine.plan.make import seed_name
+
+from .calls import Array, Call, result_bytes
+from .service import Progress, Service, Usage
+from .wire import limits
+from .wire.answers import decode_result
+from .wire.arrays import ArrayRef, Digest, array_ref, digest_of, encode_digest, to_bytes
+from .wire.bindings import Binding, encode_binding
+from .wire.blocks import decode_outline
+from .wire.errors import DeadlineExceeded, MissingBlobs, Unavailable, from_rpc_error, may_repeat
+from .wire.graphs import encode_graph
+from .wire.joiner import Joiner
+from .wire.queries import encode_query
+
+MAX_UPLOADS = 2
+"""How often a call uploads again what a server says it lost."""
+
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 5.0
+"""Between repeats while a server is busy or away; doubled each time."""
+
+T = TypeVar("T")
+
+
+def connect(address: str, *, insecure: bool = False, credentials: grpc.ChannelCredentials | None = None, timeout: float = 600.0) -> Service:
+    """A service at `host:port`. Nothing is sent before the first call.
+
+    Plaintext leaves loopback only with `insecure=True`; otherwise give TLS `credentials`.
+    `timeout`: seconds a call may take unless it says otherwise.
+    """
+    if credentials is None and not insecure and not _is_loopback(address):
+        raise Error(
+            "plaintext to another machine",
+            reason="INSECURE",
+            got=address,
+            allowed="loopback addresses",
+            hint="pass credentials=grpc.ssl_channel_credentials(...), or insecure=True if the network is yours",
+        )
+    return Service(Remote(address, insecure, credentials, timeout))
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rsplit(":", 1)[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return address.startswith("unix:")
+
+
+class Remote:
+    """The transport to one server (or one balanced name)."""
+
+    def __init__(self, address: str, insecure: bool, credentials: grpc.ChannelCredentials | None, timeout: float) -> None:
+        self._address, self._insecure, self._timeout = address, insecure, timeout
+        options = [("grpc.keepalive_time_ms", 30_000), ("grpc.enable_retries", 0)]  # we repeat by ourselves, below
+        self._channel = grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
+        self._stub = BacksweepServiceStub(self._channel)
+        self._lock = threading.Lock()
+        self._graphs: dict[Graph, tuple[Digest, bytes]] = {}
+        self._arrays: dict[int, tuple[Array, ArrayRef]] = {}
+        self._sent: set[Digest] = set()
+        self._usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
+    def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
+        started, deadline = time.monotonic(), time.monotonic() + (self._timeout if timeout is None else timeout)
+        graph, blobs, messages = self._encoded(call)
+        as_run = progress is not None or result_bytes(call) > limits.MAX_RESULT_BYTES
+
+        def once() -> list[Answer]:
+            self._upload(blobs, deadline)
+            return self._run(graph, messages, deadline, progress) if as_run else self._compute(graph, messages, deadline)
+
+        answers = self._repeated(once, blobs, deadline)
+        self._count(Usage(1, time.monotonic() - started))
+        return answers
+
+    def explain(self, call: Call, timeout: float | None) -> str:
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        graph, blobs, messages = self._encoded(call)
+
+        def once() -> str:
+            self._upload(blobs, deadline)
+            reply = self._unary(self._stub.Explain, pb.ExplainRequest(graph=graph, **messages), deadline)
+            return "\n".join(plan.text for plan in reply.plans)
+
+        return self._repeated(once, blobs, deadline)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without credentials: whoever unpickles it elsewhere must have their own.
+        return Remote, (self._address, self._insecure, None, self._timeout)
+
+    # Encoding.
+
+    def _encoded(self, call: Call) -> tuple[pb.Digest, dict[Digest, Callable[[], Any]], dict[str, Any]]:
+        """The graph's digest, the blobs the call needs (as how to make their bytes), and its messages."""
+        graph = call.request.graph
+        with self._lock:
+            if graph not in self._graphs:
+                blob = encode_graph(graph)
+                self._graphs[graph] = digest_of(blob), blob
+            digest, blob = self._graphs[graph]
+        blobs: dict[Digest, Callable[[], Any]] = {digest: lambda: blob}
+        by_digest = self._large(call)
+        wire: dict[str, Array | ArrayRef] = {}
+        for name, array in call.values.items():
+            wire[name] = array
+            if name in by_digest:
+                reference = self._reference(array, keep=name in call.bound)
+                wire[name] = reference
+                blobs[reference.digest] = lambda array=array: to_bytes(array)  # type: ignore[misc]
+        bindings = [encode_binding(Binding(name, wire[name], name in call.request.batched)) for name in graph.input_names]
+        queries = []
+        for k, ask in enumerate(call.request.asks):
+            message = encode_query(ask.query, {name: wire[seed_name(k, name)] for name in ask.seeds})
+            queries.append(message)
+        return encode_digest(digest), blobs, {"bindings": bindings, "queries": queries}
+
+    def _large(self, call: Call) -> set[str]:
+        """The names sent by digest: what is bound, and the largest others until the rest fits in a call."""
+        chosen = set(call.bound)
+        inline = sorted(((a.nbytes, n) for n, a in call.values.items() if n not in chosen), reverse=True)
+        total = sum(size for size, _ in inline)
+        for size, name in inline:
+            if total <= limits.MAX_INLINE_BYTES:
+                break
+            chosen.add(name)
+            total -= size
+        return chosen
+
+    def _reference(self, array: Array, *, keep: bool) -> ArrayRef:
+        """The digest of an array; of bound ones, which cannot change, it is computed once."""
+        with self._lock:
+            known = self._arrays.get(id(array))
+        if known is not None and known[0] is array:
+            return known[1]
+        reference = array_ref(array)
+        if keep:
+            with self._lock:
+                self._arrays[id(array)] = array, reference
+        return reference
+
+    # Sending.
+
+    def _upload(self, blobs: Mapping[Digest, Callable[[], Any]], deadline: float) -> None:
+        """Sends what this client has not sent yet and the server does not hold."""
+        unsure = [digest for digest in blobs if digest not in self._sent]
+        for at in range(0, len(unsure), limits.MAX_FIND_MISSING):
+            part = unsure[at : at + limits.MAX_FIND_MISSING]
+            reply = self._unary(self._stub.FindMissing, pb.FindMissingRequest(digests=map(encode_digest, part)), deadline)
+            missing = {(d.sha256, d.size_bytes) for d in reply.missing}
+            for digest in part:
+                if (digest.sha256, digest.size_bytes) in missing:
+                    self._send(digest, blobs[digest](), deadline)
+                self._sent.add(digest)
+
+    def _send(self, digest: Digest, data: Any, deadline: float) -> None:
+        view = memoryview(data)
+        view = view.cast("B") if view.nbytes else memoryview(b"")
+
+        def chunks() -> Iterator[pb.UploadRequest]:
+            for at in range(0, max(1, view.nbytes), limits.MAX_CHUNK_BYTES):
+                yield pb.UploadRequest(
+                    digest=encode_digest(digest) if at == 0 else None, offset_bytes=at, data=bytes(view[at : at + limits.MAX_CHUNK_BYTES])
+                )
+
+        with _translated():
+            self._stub.Upload(chunks(), timeout=_left(deadline))
+        self._count(Usage(bytes_up=digest.size_bytes))
+
+    def _unary(self, method: Any, request: Any, deadline: float) -> Any:
+        """One unary call; an interrupt (Ctrl-C) cancels it on the server too."""
+        with _translated():
+            pending = method.future(request, timeout=_left(deadline))
+            try:
+                reply = pending.result()
+            except BaseException:
+                pending.cancel()
+                raise
+        self._count(Usage(bytes_up=request.ByteSize(), bytes_down=reply.ByteSize()))
+        return reply
+
+    def _compute(self, graph: pb.Digest, messages: dict[str, Any], deadline: float) -> list[Answer]:
+        reply = self._unary(self._stub.Compute, pb.ComputeRequest(graph=graph, **messages), deadline)
+        self._count(Usage(blocks=reply.usage.blocks, workers=reply.usage.workers))
+        return [decode_result(result, k) for k, result in enumerate(reply.results)]
+
+    def _run(self, graph: pb.Digest, messages: dict[str, Any], deadline: float, progress: Progress | None) -> list[Answer]:
+        run_id = os.urandom(limits.RUN_ID_BYTES)
+        left = _left(deadline)
+        request = pb.RunRequest(graph=graph, run_id=run_id, max_seconds=left, **messages)
+        self._count(Usage(bytes_up=request.ByteSize()))
+        with _translated():
+            stream = self._stub.Run(request, timeout=left)
+            try:
+                return self._collect(stream, progress)
+            except BaseException:
+                stream.cancel()
+                with contextlib.suppress(grpc.RpcError):
+                    self._stub.CancelRun(pb.CancelRunRequest(run_id=run_id), timeout=5.0)
+                raise
+
+    def _collect(self, stream: Iterator[pb.RunResponse], progress: Progress | None) -> list[Answer]:
+        joiner: Joiner | None = None
+        blocks = received = total = 0
+        for event in stream:
+            received += event.ByteSize()
+            match event.WhichOneof("event"):
+                case "accepted":
+                    joiner = Joiner([decode_outline(outline) for outline in event.accepted.outlines])
+                    total = event.accepted.promise.blocks
+                case "block" if joiner is not None:
+                    if joiner.add(event.block):
+                        blocks += 1
+                        if progress is not None:
+                            progress(min(blocks, total), total)
+                case "done" if joiner is not None:
+                    if progress is not None:
+                        progress(total, total)
+                    usage = event.done.usage
+                    self._count(Usage(bytes_down=received, blocks=usage.blocks, workers=usage.workers))
+                    rest = [decode_result(result, k) for k, result in enumerate(event.done.results)]
+                    arrays = joiner.finish([answer.arrays for answer in rest])
+                    return [Answer(tuple(a), answer.verdict, answer.notes) for a, answer in zip(arrays, rest, strict=True)]
+        raise Fault("the stream of a run ended without Done")
+
+    def _repeated(self, once: Callable[[], T], blobs: Mapping[Digest, Any], deadline: float) -> T:
+        """Repeats a call while the server is away or busy, and after uploading what it lost."""
+        uploads, pause = 0, FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return once()
+            except MissingBlobs as error:
+                uploads += 1
+                if uploads > MAX_UPLOADS:
+                    raise error from None
+                # The server names at most some of what it lost: ask again about everything.
+                self._sent -= set(blobs)
+            except Error as error:
+                after = max(pause, error.after if isinstance(error, Unavailable) else 0.0)
+                if not may_repeat(error):
+                    raise
+                if time.monotonic() + after >= deadline:
+                    raise error from None
+                time.sleep(after)
+                pause = min(2 * pause, LAST_PAUSE_SECONDS)
+
+    def _count(self, used: Usage) -> None:
+        with self._lock:
+            self._usage += used
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("the time for the call is over", hint="give it a longer timeout=")
+    return left
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """What gRPC raises, as an error of ours."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None
+    except grpc.FutureCancelledError:
+        raise DeadlineExceeded("the call was cancelled") from None
+    except grpc.FutureTimeoutError:
+        raise DeadlineExceeded("the time for the call is over") from None

@@ -1,0 +1,113 @@
+"""The service in this process: the same interface, no server, no serialisation."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from backsweep_engine.answer import Answer, Collected, Request, Work, deliver, prepare
+from backsweep_engine.errors import Error
+from backsweep_engine.execute.executor import Block, Executor
+from backsweep_engine.execute.local import Local
+from backsweep_engine.plan.describe import describe
+from backsweep_engine.plan.make import Ask, Budget
+
+from .calls import Call
+from .service import Progress, Service, Usage
+
+CACHED_PLANS = 256
+
+
+def local(*, executor: str = "local", lanes: int = 2, threads: int | None = None, memory_bytes: int = 4 << 30) -> Service:
+    """A service without a server.
+
+    `executor`: "local" computes in this thread, "cluster" over `lanes` Ray workers (they start when
+    first needed and end with the service). `threads`: BLAS threads while computing; None leaves the
+    process as it is. `memory_bytes`: the budget of one call.
+    """
+    return Service(InProcess(executor, lanes, threads, memory_bytes))
+
+
+class InProcess:
+    """The transport that computes where it stands."""
+
+    def __init__(self, executor: str, lanes: int, threads: int | None, memory_bytes: int) -> None:
+        if executor not in ("local", "cluster"):
+            raise Error("no such executor", reason="MALFORMED", got=repr(executor), allowed="'local', 'cluster'")
+        self._options = (executor, lanes, threads, memory_bytes)
+        self._executor = _executor(executor, lanes)
+        self._budget = Budget(memory_bytes)
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._works: dict[Any, Work] = {}
+        self._usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
+    def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
+        started = time.monotonic()
+        work = self._work(call.request)
+
+        def stop() -> bool:
+            return timeout is not None and time.monotonic() - started > timeout
+
+        collected = Collected(work)
+        done = 0
+        with self._limited():
+            for event in deliver(work, call.values, self._executor, stop):
+                collected.add(event)
+                if isinstance(event, Block):
+                    done += event.stop > event.start
+                    if progress is not None:
+                        progress(min(done, work.promise.blocks), work.promise.blocks)
+        used = Usage(1, time.monotonic() - started, 0, 0, work.promise.blocks, self._executor.lanes if work.plan.sweeps else 1)
+        with self._lock:
+            self._usage += used
+        return collected.answers()
+
+    def explain(self, call: Call, timeout: float | None) -> str:
+        return describe(self._work(call.request).plan)
+
+    def close(self) -> None:
+        self._executor.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return InProcess, self._options
+
+    def _work(self, request: Request) -> Work:
+        """Plans once per graph and questions; a plan depends on nothing else (CONTRACT B3)."""
+        key = (request.graph, tuple(request.types.items()), tuple(map(_ask_key, request.asks)))
+        work = self._works.get(key)
+        if work is None:
+            work = prepare(request, self._budget)
+            with self._lock:
+                if len(self._works) >= CACHED_PLANS:
+                    self._works.pop(next(iter(self._works)))
+                self._works[key] = work
+        return work
+
+    def _limited(self) -> AbstractContextManager[Any]:
+        if self._threads is None:
+            return nullcontext()
+        from threadpoolctl import threadpool_limits
+
+        limit: AbstractContextManager[Any] = threadpool_limits(self._threads)
+        return limit
+
+
+def _ask_key(ask: Ask) -> Any:
+    return ask.query, tuple(ask.seeds.items())
+
+
+def _executor(name: str, lanes: int) -> Executor:
+    if name == "local":
+        return Local()
+    from backsweep_engine.execute.cluster.cluster import Cluster
+
+    return Cluster(lanes=lanes)
+
+

@@ -1,0 +1,292 @@
+"""Service and Function: what a user holds, the same whether the work is done here or by a server.
+
+Both are final; what differs is the Transport they were given (client.py: over gRPC; local.py: in
+this process).
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from backsweep_engine.answer import Answer
+from backsweep_engine.errors import Error, GraphError
+from backsweep_engine.graph import Graph
+from backsweep_engine.text import text
+from backsweep_engine.transforms import derive
+from backsweep_engine.transforms.rewrite import positions
+
+from .asks import as_asked
+from .calls import Argument, Array, Asked, Call, NonFiniteWarning, Signature, describe_note, finish, make_call, wrt_arguments
+from .trace import trace
+from .trees import Tree, from_paths
+
+Progress = Callable[[int, int], None]
+"""Called with (blocks done, blocks in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a service has done so far: seconds are wall-clock, bytes those of arrays and graphs on the wire."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    blocks: int = 0
+    workers: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.seconds + other.seconds,
+            self.bytes_up + other.bytes_up,
+            self.bytes_down + other.bytes_down,
+            self.blocks + other.blocks,
+            max(self.workers, other.workers),
+        )
+
+
+class Transport(Protocol):
+    """How calls are answered."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+    def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
+        """One answer per query, in order. `timeout` in seconds."""
+        ...
+
+    def explain(self, call: Call, timeout: float | None) -> str:
+        """The plan the call would have, as text."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Service:
+    """Where functions are submitted to. Use it in a `with` statement, or call close()."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._pid = os.getpid()
+        self._closed = False
+
+    def submit(self, f: Callable[..., Any] | Graph, /, **arguments: Any) -> Function:
+        """Traces `f` once, for these argument types, and returns it as a Function.
+
+        An argument given as a type (`bs.float64[30]`; trees of types too) is an input of every
+        call; one given as an array is bound: it is sent once, by digest. A Graph (a derivative, or
+        one loaded from a file) may be submitted instead of a function: name what is bound.
+        """
+        self._require_open()
+        if isinstance(f, Graph):
+            return self._submit_graph(f.rooted(), arguments)
+        traced = trace(f, arguments)
+        points = tuple(Argument(name, tree) for name, tree in traced.in_trees.items())
+        return Function(self, Signature(traced.graph, points, traced.bound, traced.out_tree), traced.sources)
+
+    def _submit_graph(self, graph: Graph, bound: Mapping[str, Any]) -> Function:
+        for name in bound:
+            positions(graph, [name])
+        arrays = {name: np.ascontiguousarray(a) for name, a in bound.items()}
+        free = [name for name in graph.input_names if name not in arrays]
+        # The graph's inputs are flat: each is an argument of its own, called by its path.
+        arguments = tuple(Argument(name, Tree()) for name in free)
+        return Function(self, Signature(graph, arguments, arrays, _output_tree(graph)), ())
+
+    def load(self, path: str | Path, **bound: Any) -> Function:
+        """A graph saved by `Function.save`, submitted with these inputs bound."""
+        from .wire.graphs import decode_graph
+
+        return self.submit(decode_graph(Path(path).read_bytes()), **bound)
+
+    @property
+    def usage(self) -> Usage:
+        """What this service has done for this client so far."""
+        return self._transport.usage
+
+    def close(self) -> None:
+        """Ends the connection (or the in-process workers). Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Service, (self._transport,)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Error("this service is closed", reason="CLOSED", hint="connect again")
+        if os.getpid() != self._pid:
+            raise Error("this service was opened in another process", reason="FORKED", hint="connect again after the fork (or pass it by pickle)")
+
+    def _answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
+        self._require_open()
+        return self._transport.answer(call, timeout, progress)
+
+    def _explain(self, call: Call, timeout: float | None) -> str:
+        self._require_open()
+        return self._transport.explain(call, timeout)
+
+
+def _output_tree(graph: Graph) -> Tree:
+    """Outputs as the tuple of them, or the only one by itself."""
+    if len(graph.outputs) == 1:
+        return Tree()
+    return from_paths([f"[{i}]" for i in range(len(graph.outputs))])
+
+
+class Function:
+    """A submitted function. Inputs are positional, in the order of the function's own arguments
+    without the bound ones. Options of every verb: `wrt` (a name or position, or a tuple of them;
+    default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total).
+
+    Answers are shaped like what they are taken by: a gradient like its input, a Jacobian leaf
+    output.shape + input.shape. Dense arrays are writable and the caller's own.
+    """
+
+    def __init__(self, service: Service, signature: Signature, sources: Sequence[str]) -> None:
+        self.service = service
+        self.signature = signature
+        self._sources = tuple(sources)
+
+    @property
+    def graph(self) -> Graph:
+        """The computation as a graph: a value, printable with str(f)."""
+        return self.signature.graph
+
+    def __str__(self) -> str:
+        return text(self.graph)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{n}: {t}" for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
+        return f"<backsweep function ({inputs}) of {self.graph.size} nodes>"
+
+    def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None) -> Any:
+        """The value."""
+        return self._one(inputs, Asked("value"), timeout, progress)
+
+    def gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """The gradient of a scalar function, shaped like `wrt`."""
+        return self._one(inputs, Asked("gradient", None, _known(options)), timeout, progress)
+
+    def value_and_gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """(value, gradient), in one pass."""
+        return self._one(inputs, Asked("value_and_gradient", None, _known(options)), timeout, progress)
+
+    def jvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """J t, shaped like the output; `tangent` shaped like wrt, with one more leading axis for many."""
+        return self._one(inputs, Asked("jvp", tangent, _known(options)), timeout, progress)
+
+    def vjp(self, *inputs: Any, cotangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """c J, shaped like wrt; `cotangent` shaped like the output, with one more leading axis for many."""
+        return self._one(inputs, Asked("vjp", cotangent, _known(options)), timeout, progress)
+
+    def hvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """H t of a scalar function, shaped like wrt; one more leading axis for many."""
+        return self._one(inputs, Asked("hvp", tangent, _known(options)), timeout, progress)
+
+    def jacobian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows or columns per block."""
+        return self._one(inputs, Asked("jacobian", None, _known(options, "mode", "block", "layout")), timeout, progress)
+
+    def hessian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """All second derivatives of a scalar function: leaves input.shape + input.shape."""
+        return self._one(inputs, Asked("hessian", None, _known(options, "block", "layout")), timeout, progress)
+
+    def hessian_diagonal(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """The Hessian's diagonal, exactly, shaped like wrt."""
+        return self._one(inputs, Asked("hessian_diagonal", None, _known(options, "block")), timeout, progress)
+
+    def check(self, *inputs: Any, gradient: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """A Verdict on the derivative at a point: on `gradient` if given, else on our own.
+
+        `seed` draws the probe directions, `directions` says how many, `max_worst` how many wrong
+        entries are named.
+        """
+        return self._one(inputs, Asked("check", gradient, _known(options, "seed", "directions", "max_worst", "block")), timeout, progress)
+
+    def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None) -> tuple[Any, ...]:
+        """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""
+        count = len(self.signature.arguments)
+        asked = [as_asked(verb) for verb in inputs_and_verbs[count:]]
+        return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress))
+
+    def explain(self, *inputs: Any, verb: str = "gradient", timeout: float | None = None, **options: Any) -> str:
+        """The plan the service would choose for a verb, with its promise, as text."""
+        seed = options.pop("tangent", options.pop("cotangent", None))
+        return self.service._explain(make_call(self.signature, inputs, [Asked(verb, seed, options)]), timeout)
+
+    def derive(self, verb: str, wrt: Any = None) -> Function:
+        """The derivative as a function of its own: "gradient", "value_and_gradient", "jvp", "vjp" or "hvp".
+
+        A jvp, vjp or hvp takes its seeds as further inputs. The result can be called, saved,
+        printed and derived again.
+        """
+        makers = {
+            "gradient": derive.gradient,
+            "value_and_gradient": derive.value_and_gradient,
+            "jvp": derive.jvp,
+            "vjp": derive.vjp,
+            "hvp": derive.hvp,
+        }
+        if verb not in makers:
+            raise GraphError("this cannot be derived as a graph", reason="MALFORMED", got=repr(verb), allowed=", ".join(makers))
+        arguments, _ = wrt_arguments(self.signature, wrt)
+        names = [path for a in arguments for path in a.tree.paths(a.name)]
+        graph = makers[verb](self.graph, positions(self.graph, names))
+        return self.service.submit(graph, **self.signature.bound)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the graph (not the bound arrays) in the form the wire uses; `service.load` reads it."""
+        from .wire.graphs import encode_graph
+
+        Path(path).write_bytes(encode_graph(self.graph))
+
+    def _one(self, inputs: Sequence[Any], asked: Asked, timeout: float | None, progress: Progress | None) -> Any:
+        (result,) = self._all(inputs, [asked], timeout, progress)
+        return result
+
+    def _all(self, inputs: Sequence[Any], asked: Sequence[Asked], timeout: float | None, progress: Progress | None) -> list[Any]:
+        call = make_call(self.signature, inputs, asked)
+        try:
+            answers = self.service._answer(call, timeout, progress)
+        except Error as error:
+            raise error.located(source=self._source(error.node)) from None
+        results = []
+        for one, ask, answer in zip(asked, call.request.asks, answers, strict=True):
+            for note in answer.notes[:1]:
+                warnings.warn(f"{one.verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=4)
+            results.append(finish(self.signature, one, ask.query, answer))
+        return results
+
+    def _source(self, node: int | None) -> str:
+        return self._sources[node] if node is not None and node < len(self._sources) else ""
+
+    def bind(self, **arrays: Array) -> Function:
+        """The same function with further inputs bound: sent once, and no longer inputs of the verbs."""
+        left = tuple(a for a in self.signature.arguments if a.name not in arrays)
+        bound = {**self.signature.bound, **{n: np.ascontiguousarray(a) for n, a in arrays.items()}}
+        return Function(self.service, replace(self.signature, arguments=left, bound=bound), self._sources)
+
+
+def _known(options: Mapping[str, Any], *allowed: str) -> dict[str, Any]:
+    """The options given, refused if the verb has no such option."""
+    for name in options:
+        if name not in ("wrt", *allowed):
+            raise GraphError("no such option", reason="MALFORMED", got=name, allowed=", ".join(("wrt", *allowed, "timeout", "progress")))
+    return {name: value for name, value in options.items() if value is not None}

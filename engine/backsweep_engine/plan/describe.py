@@ -1,0 +1,53 @@
+"""A plan as text for people: what runs once, what is swept, and what it promises."""
+
+from __future__ import annotations
+
+from ..text import summary
+from .plan import Axis, Plan, Promise, Sweep
+
+_WHAT = {Axis.ROW: "rows", Axis.COLUMN: "columns", Axis.POINT: "points", Axis.WHOLE: "answers"}
+
+
+def describe(plan: Plan) -> str:
+    """Some lines; their form may change between versions."""
+    lines = [f"promise: {promise(plan.promise)}", f"once: {summary(plan.once)}"]
+    residuals = [(n, t) for n, t in zip(plan.once.output_names, plan.once.output_types, strict=True) if n.startswith("residual.")]
+    if residuals:
+        kept = ", ".join(str(t) for _, t in residuals)
+        lines.append(f"  keeps {len(residuals)} residuals, {bytes_text(sum(t.nbytes for _, t in residuals))}: {kept}")
+    for sweep in plan.sweeps:
+        lines += _sweep(sweep)
+    return "\n".join(lines)
+
+
+def _sweep(sweep: Sweep) -> list[str]:
+    blocks = f"{sweep.blocks} block{'s' if sweep.blocks != 1 else ''} of {sweep.width}"
+    return [
+        f"sweep: {sweep.note}; {sweep.rows} {_WHAT[sweep.axis]} in {blocks}",
+        f"  each: {summary(sweep.each)}",
+        f"  shares {len(sweep.shared)} values, yields {sweep.row_type} a row",
+    ]
+
+
+def promise(promised: Promise) -> str:
+    blocks = f"{promised.blocks} block{'s' if promised.blocks != 1 else ''}"
+    return f"{_count(promised.flops)}flop, {bytes_text(promised.peak_bytes)} at the peak, {bytes_text(promised.result_bytes)} of results, {blocks}"
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes with a binary prefix."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def _count(number: int) -> str:
+    size = float(number)
+    for prefix in ("", "k", "M", "G"):
+        if size < 1000:
+            return f"{size:.3g} {prefix}"
+        size /= 1000
+    return f"{size:.3g} T"
