@@ -13,10 +13,12 @@ unexport PYTHONHOME
 export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint proto clean venv venv-proto python
+.PHONY: help install demo test test-all lint proto clean venv venv-proto python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+install: venv ## backsweep with everything it can use, into .venv
 
 demo: venv ## a real model through a real server: make demo ARGS="--executor local"
 	@$(BIN)/backsweep demo $(ARGS)

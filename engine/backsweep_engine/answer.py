@@ -228,17 +228,17 @@ def _require_sound(graph: Graph, ask: Ask) -> None:
     elif isinstance(query, Vjp):
         expected = {graph.output_names[o]: graph.output_types[o] for o in floating_outputs(graph)}
     counts = set()
-    for name, type in expected.items():
+    for name, wanted in expected.items():
         got = ask.seeds.get(name)
         if got is None:
             raise GraphError(f"seed {name!r} is missing", reason="MISSING_INPUT", allowed=", ".join(map(repr, expected)))
         if getattr(query, "many", False):
             if not got.shape:
-                raise GraphError(f"seed {name!r} has no leading axis", reason="SHAPE", got=str(got), allowed=f"[seeds, {type}]")
+                raise GraphError(f"seed {name!r} has no leading axis", reason="SHAPE", got=str(got), allowed=f"[seeds, {wanted}]")
             counts.add(got.shape[0])
             got = got.with_shape(got.shape[1:])
-        if got != type:
-            raise GraphError(f"seed {name!r} has the wrong type", reason="DTYPE" if got.dtype != type.dtype else "SHAPE", got=str(got), allowed=str(type))
+        if got != wanted:
+            raise GraphError(f"seed {name!r} has the wrong type", reason="DTYPE" if got.dtype != wanted.dtype else "SHAPE", got=str(got), allowed=str(wanted))
     if len(counts) > 1:
         raise GraphError("the seeds differ in number", reason="SHAPE", got=", ".join(map(str, sorted(counts))), allowed="one number")
     for name in ask.seeds:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from backsweep_engine.graph import DTYPES, Builder, Graph, Type
@@ -28,13 +29,21 @@ class Of:
 F64, F32, I64, I32, BOOL = Of("float64"), Of("float32"), Of("int64"), Of("int32"), Of("bool")
 
 
+BOUND: WeakKeyDictionary[Graph, dict[str, Any]] = WeakKeyDictionary()
+"""Arrays a built graph captured, by the names of the inputs that stand for them."""
+
+
 def build(f: Callable[..., Any], /, **types: Type) -> Graph:
     """The graph of f on one Term per type. Outputs are named 0, 1, ... where f returns a tuple or list."""
     builder = Builder()
     value = f(*[Term(builder, builder.input(name, type)) for name, type in types.items()])
     if not isinstance(value, (tuple, list)):
-        return builder.build([("", lift(value, builder).ref)])
-    return builder.build([(str(i), lift(v, builder).ref) for i, v in enumerate(value)])
+        outputs = [("", lift(value, builder).ref)]
+    else:
+        outputs = [(str(i), lift(v, builder).ref) for i, v in enumerate(value)]
+    graph = builder.build(outputs)
+    BOUND[graph] = dict(builder.bound)
+    return graph
 
 
 def apply(name: str, types: Sequence[Type], attributes: Mapping[str, Any]) -> Graph:

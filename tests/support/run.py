@@ -10,12 +10,18 @@ from backsweep_engine.execute.program import program_of
 from backsweep_engine.graph import Graph
 from backsweep_engine.ops.op import verify
 
+from .graphs import BOUND
+
 Array = np.ndarray[Any, Any]
 
 
 def run(graph: Graph, *inputs: Any) -> list[Array]:
-    """The outputs of the graph, each of the type the graph says. Inputs are cast safely to the declared types."""
+    """The outputs of the graph, each of the type the graph says.
+
+    Inputs are cast safely to the declared types; arrays a function captured when it was built come by themselves.
+    """
     verify(graph)
+    inputs = (*inputs, *BOUND.get(graph, {}).values())
     assert len(inputs) == graph.arity, f"{len(inputs)} arrays for {graph.arity} inputs {graph.input_names}"
     arrays = []
     for value, type in zip(inputs, graph.input_types, strict=True):

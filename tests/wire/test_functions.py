@@ -119,7 +119,7 @@ WRONG = [
     Wrong("the name of an op is too long", lambda g: g.ops.append("a" * 65), "MALFORMED"),
     # Ops.
     Wrong("an op is unknown", lambda g: g.ops.__setitem__(0, "sine"), "UNKNOWN_OP", node=1, op="sine", got="sine"),
-    Wrong("an op that no node uses is unknown", lambda g: g.ops.append("frobnicate"), "UNKNOWN_OP", op="frobnicate", allowed=""),
+    Wrong("an op that no node uses is unknown", lambda g: g.ops.append("frobnicate"), "UNKNOWN_OP", op="frobnicate"),
     Wrong("an op is not in the list", set_at("op", 1, 3), "MALFORMED", node=2, name="op", got="3", allowed="an index below 3"),
     # Operands.
     Wrong("an operand is missing", lambda g: main(g).CopyFrom(blobs.function([X], [(1, [0], 0)], [("", 1)])), "ARITY", 1, "multiply", got="1", allowed="2"),

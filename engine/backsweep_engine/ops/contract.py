@@ -10,6 +10,7 @@ import numpy as np
 from ..graph import DTYPES, FLOATS, Type
 from .linear import cut, normal_axes, permute, reshape, swapaxes
 from .op import (
+    ANY,
     NUMBERS,
     REALS,
     Cost,
@@ -33,8 +34,8 @@ FLOAT64 = DTYPES["float64"]
 _CUBE = Type(FLOAT64, (2, 3, 4))
 
 
-def _reduced(types: tuple[Type, ...], axes: Ints) -> tuple[Type, ...]:
-    require_dtype(types[0], NUMBERS)
+def _reduced(types: tuple[Type, ...], axes: Ints, dtypes: tuple[np.dtype[Any], ...] = NUMBERS) -> tuple[Type, ...]:
+    require_dtype(types[0], dtypes)
     require_axes(axes, types[0].rank)
     return (types[0].with_shape(d for a, d in enumerate(types[0].shape) if a not in axes),)
 
@@ -102,8 +103,9 @@ def _extreme_tangent(y: Term, x: tuple[Term, ...], t: tuple[Term, ...], axes: In
 for _name, _function in {"max": np.max, "min": np.min}.items():
 
     def _extreme_infer(types: tuple[Type, ...], axes: Ints, name: str = _name) -> tuple[Type, ...]:
-        require(all(types[0].shape[a] for a in axes if a < types[0].rank), f"{name} over no elements", got=types[0].shape)
-        return _reduced(types, axes)
+        reduced = _reduced(types, axes, ANY)
+        require(all(types[0].shape[a] for a in axes), f"{name} over no elements", got=types[0].shape)
+        return reduced
 
     register(
         Op(
@@ -118,7 +120,7 @@ for _name, _function in {"max": np.max, "min": np.min}.items():
             domain=(REALS,),
             kinks="where several entries attain the value they share the derivative evenly",
             summary=f"{_name}imum over axes",
-            operand_dtypes=NUMBERS,
+            operand_dtypes=ANY,
         )
     )
 
@@ -176,7 +178,7 @@ def prod(x: Term, axis: Any = None, *, keepdims: bool = False) -> Term:
 
 def _matmul_infer(types: tuple[Type, ...]) -> tuple[Type, ...]:
     a, b = types
-    require_dtype(a, FLOATS)
+    require_dtype(a, NUMBERS)
     require(a.dtype == b.dtype, "operands must have one dtype", reason="DTYPE", got=f"{a} and {b}", allowed="equal dtypes")
     fits = a.rank >= 2 and a.rank == b.rank and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2]
     require(fits, "matrices do not fit", got=f"{a} @ {b}", allowed="[..., n, k] @ [..., k, m] with equal batch axes")
@@ -217,6 +219,7 @@ register(
         arity=2,
         domain=(REALS, REALS),
         summary="matrix product over the last two axes, the axes before them equal",
+        operand_dtypes=NUMBERS,
     )
 )
 
@@ -224,7 +227,7 @@ register(
 @spells(np.matmul)
 def matmul(a: Any, b: Any) -> Term:
     """As np.matmul: vectors on either side, batch axes broadcast."""
-    a, b = promoted([a, b], FLOATS)
+    a, b = promoted([a, b])
     require(a.ndim > 0 and b.ndim > 0, "matmul needs vectors or matrices", got=f"{a.type} @ {b.type}", hint="use * for scalars")
     left, right = a.ndim == 1, b.ndim == 1
     a = reshape(a, (1, *a.shape)) if left else a

@@ -6,6 +6,7 @@ An index is in range if -n <= i < n, negative ones counting from the end. Outsid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,7 @@ def getitem(x: Term, index: Any) -> Term:
     """Basic indexing (ints, slices, None, ...) and at most one integer or mask array."""
     entries = list(index) if isinstance(index, tuple) else [index]
     entries = [np.asarray(e) if isinstance(e, list) else e for e in entries]
+    entries = [int(e) if isinstance(e, np.ndarray) and e.ndim == 0 and e.dtype.kind in "iu" else e for e in entries]
     used = sum(e is not None and e is not Ellipsis for e in entries)
     require(used <= x.ndim, "too many indices", reason="NOT_TRACEABLE", got=f"{used}", allowed=f"{x.ndim}")
     if not any(e is Ellipsis for e in entries):
@@ -247,7 +249,18 @@ def getitem(x: Term, index: Any) -> Term:
         axis += 1
     y = call("flip", x, axes=tuple(flips)) if flips else x
     y = reshape(cut(y, tuple(start), tuple(stop), tuple(step)), tuple(shape))
-    return y if advanced is None else take(y, advanced[1], advanced[0])
+    return y if advanced is None else _picked(y, advanced, entries)
+
+
+def _picked(y: Term, advanced: tuple[int, Any], entries: Sequence[Any]) -> Term:
+    """take; if slices part the array from other indices its axes come first, as NumPy has it (x[0, :, [1, 2]])."""
+    axis, index = advanced
+    result = take(y, index, axis)
+    places = [i for i, e in enumerate(entries) if not (e is None or isinstance(e, slice))]
+    if places[-1] - places[0] == len(places) - 1:
+        return result
+    k = result.ndim - y.ndim + 1
+    return moveaxis(result, range(axis, axis + k), range(k))
 
 
 def _positions(entry: Any, n: int) -> Any:

@@ -135,7 +135,7 @@ register(
 @spells(np.reshape)
 def reshape_as_numpy(x: Term, shape: Any, order: str = "C") -> Term:
     require(order == "C", "only C order reshapes", reason="NOT_TRACEABLE", got=order, allowed="C")
-    dims = [shape] if isinstance(shape, int) else list(shape)
+    dims = [shape] if isinstance(shape, (int, np.integer)) else list(shape)
     if -1 in dims:
         rest = math.prod(d for d in dims if d != -1)
         require(rest > 0 and x.size % rest == 0, "reshape changes the number of elements", got=x.shape, allowed=f"what fits {tuple(dims)}")
@@ -157,7 +157,7 @@ def squeeze(x: Term, axis: Any = None) -> Term:
 
 @spells(np.expand_dims)
 def expand_dims(x: Term, axis: Any) -> Term:
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
     positions = normal_axes(axes, x.ndim + len(axes))
     dims = iter(x.shape)
     return reshape(x, tuple(1 if a in positions else next(dims) for a in range(x.ndim + len(axes))))
@@ -167,9 +167,14 @@ def normal_axes(axis: Any, rank: int) -> tuple[int, ...]:
     """NumPy's axis argument (None, int or tuple, negative from the end) as sorted non-negative axes."""
     if axis is None:
         return tuple(range(rank))
+    return tuple(sorted(listed_axes(axis, rank)))
+
+
+def listed_axes(axis: Any, rank: int) -> tuple[int, ...]:
+    """The same in the order given."""
     given = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
     require(all(-rank <= a < rank for a in given), "axis is outside the array", reason="ATTRIBUTE", got=axis, allowed=f"{-rank} to {rank - 1}")
-    axes = tuple(sorted(int(a) % rank for a in given))
+    axes = tuple(int(a) % rank for a in given)
     require(len(set(axes)) == len(axes), "an axis is named twice", reason="ATTRIBUTE", got=axis)
     return axes
 
@@ -209,7 +214,9 @@ register(
 
 @spells(np.transpose)
 def transpose(x: Term, axes: Any = None) -> Term:
-    return permute(x, tuple(range(x.ndim))[::-1] if axes is None else tuple(int(a) % x.ndim for a in axes))
+    order = tuple(range(x.ndim))[::-1] if axes is None else listed_axes(axes, x.ndim)
+    require(len(order) == x.ndim, "axes are not a permutation", reason="ATTRIBUTE", got=axes, allowed=f"{x.ndim} axes")
+    return permute(x, order)
 
 
 @spells(np.matrix_transpose)
@@ -221,14 +228,18 @@ def matrix_transpose(x: Term) -> Term:
 @spells(np.swapaxes)
 def swapaxes(x: Term, axis1: int, axis2: int) -> Term:
     axes = list(range(x.ndim))
-    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    (a,), (b,) = listed_axes(axis1, x.ndim), listed_axes(axis2, x.ndim)
+    axes[a], axes[b] = b, a
     return permute(x, axes)
 
 
 @spells(np.moveaxis)
-def moveaxis(x: Term, source: int, destination: int) -> Term:
-    axes = list(range(x.ndim))
-    axes.insert(destination % x.ndim, axes.pop(source % x.ndim))
+def moveaxis(x: Term, source: Any, destination: Any) -> Term:
+    taken, put = listed_axes(source, x.ndim), listed_axes(destination, x.ndim)
+    require(len(taken) == len(put), "as many axes must go as come", reason="ATTRIBUTE", got=(source, destination))
+    axes = [a for a in range(x.ndim) if a not in taken]
+    for place, axis in sorted(zip(put, taken, strict=True)):
+        axes.insert(place, axis)
     return permute(x, axes)
 
 

@@ -70,12 +70,14 @@ def pointwise(
     derivative: Transposes | None = None,
     attributes: dict[str, Kind] | None = None,
     example: dict[str, Any] | None = None,
+    admits: Callable[..., None] = lambda type: None,
 ) -> Op:
-    """Registers one row. `partials` None: piecewise constant. `derivative` instead of it: linear."""
+    """Registers one row. `partials` None: piecewise constant. `derivative` instead of it: linear. `admits` judges attributes."""
 
-    def infer(types: tuple[Type, ...], **_: Any) -> tuple[Type, ...]:
+    def infer(types: tuple[Type, ...], **attributes: Any) -> tuple[Type, ...]:
         require_same(types)
         require_dtype(types[0], dtypes)
+        admits(types[0], **attributes)
         return (types[0] if result is None else Type(result, types[0].shape),)
 
     if isinstance(apply, np.ufunc):
@@ -103,12 +105,12 @@ def pointwise(
     )
 
 
-# Arithmetic. Sums and products are linear: their tangents are themselves.
+# Arithmetic. Sums and products are linear: their tangents are themselves; of bools they are "or" and "and", as in NumPy.
 
-pointwise("add", np.add, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: c))
+pointwise("add", np.add, None, arity=2, dtypes=ANY, derivative=Transposes(lambda i, c, x, y: c))
 pointwise("subtract", np.subtract, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: -c if i else c))
 pointwise("negative", np.negative, None, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x: -c))
-pointwise("multiply", np.multiply, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: c * (x if i else y), jointly=False))
+pointwise("multiply", np.multiply, None, arity=2, dtypes=ANY, derivative=Transposes(lambda i, c, x, y: c * (x if i else y), jointly=False))
 
 
 def _scale(p: Array, t: Array, out: Array = None) -> Array:
@@ -145,6 +147,12 @@ def _power_partials(y: Term, x: Term, e: Term) -> tuple[Term, Term]:
 pointwise("power", np.power, _power_partials, arity=2, finite=False, flops=20, domain=POSITIVE)
 
 
+def _admits_exponent(type: Type, exponent: int) -> None:
+    # Up to 2**24 float32 holds every integer, so that the exponent is the same number in every dtype.
+    low = -(2**24) if type.is_float else 0
+    require(low <= exponent <= 2**24, "exponent is out of range", reason="ATTRIBUTE", got=exponent, allowed=f"{low} to {2**24}")
+
+
 def _integer_power(x: Array, out: Array = None, *, exponent: int) -> Array:
     return np.power(x, np.asarray(exponent, x.dtype), out=out)
 
@@ -155,7 +163,9 @@ pointwise(
     lambda y, x, exponent: (exponent * call("integer_power", x, exponent=exponent - 1) if exponent else 0.0,),
     finite=False,
     flops=8,
+    dtypes=NUMBERS,
     attributes={"exponent": Kind.INT},
+    admits=_admits_exponent,
     example={"exponent": 3},
     summary="x ** exponent for a fixed integer exponent, defined for every x",
 )
@@ -165,11 +175,12 @@ pointwise(
 def power(x: Any, exponent: Any) -> Term:
     """x ** exponent; a Python integer exponent keeps negative bases differentiable."""
     if type(exponent) is int and isinstance(x, Term):
-        (x,) = promoted([x], (FLOAT64, DTYPES["float32"]))
         if exponent == 2:
             return elementwise("square", x)
         result: Term = x if exponent == 1 else call("integer_power", x, exponent=exponent)
         return result
+    x, exponent = promoted([x, exponent])
+    require(x.dtype.kind == "f", "integers to the power of integers", reason="DTYPE", got=x.dtype, hint="cast one of them to float64 (x.astype)")
     return elementwise("power", x, exponent)
 
 
@@ -227,8 +238,8 @@ def _split(z: Term, x: Term, y: Term) -> tuple[Term, Term]:
     return _one_where(x == z, x) - tie, _one_where(y == z, y) - tie
 
 
-pointwise("maximum", np.maximum, _split, arity=2, dtypes=NUMBERS, kinks="where the operands are equal each gets half")
-pointwise("minimum", np.minimum, _split, arity=2, dtypes=NUMBERS, kinks="where the operands are equal each gets half")
+pointwise("maximum", np.maximum, _split, arity=2, dtypes=ANY, kinks="where the operands are equal each gets half")
+pointwise("minimum", np.minimum, _split, arity=2, dtypes=ANY, kinks="where the operands are equal each gets half")
 
 for _name, _function in {"less": np.less, "less_equal": np.less_equal, "equal": np.equal, "not_equal": np.not_equal}.items():
     pointwise(_name, _function, None, arity=2, dtypes=ANY, result=BOOL)

@@ -185,7 +185,7 @@ class Term:
         return _spelled(np.squeeze, self, axis)
 
     def astype(self, dtype: Any) -> Term:
-        return cast(self, np.dtype(dtype))
+        return cast(self, DTYPES[Type(np.dtype(dtype)).dtype.name])
 
     def copy(self) -> Term:
         return self
@@ -258,6 +258,10 @@ class Term:
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         self._refuse("a traced value cannot be assigned to", "build the array with np.where, np.concatenate or np.stack")
 
+    def __getattr__(self, name: str) -> NoReturn:
+        # An AttributeError, so that hasattr() keeps its meaning.
+        raise AttributeError(f"a traced value has no .{name}: use the np function (np.{name}(x)), if backsweep traces it")
+
     def _refuse(self, message: str, hint: str) -> NoReturn:
         raise GraphError(message, reason="NOT_TRACEABLE", hint=hint, source=self.builder.locate() if self.builder.locate else "")
 
@@ -278,6 +282,9 @@ def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
         )
     try:
         return spelling(*args, **kwargs)
+    except GraphError as error:
+        terms = [a for a in args if isinstance(a, Term)]
+        raise error.located(source=_place(terms[0].builder) if terms else "") from None
     except TypeError as error:
         # A keyword the spelling does not take: say so in the user's words, not ours.
         if "argument" not in str(error):
@@ -286,6 +293,11 @@ def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 # Building.
+
+
+def _place(builder: Builder) -> str:
+    """The user's line, if the builder knows it."""
+    return builder.locate() if builder.locate else ""
 
 
 def call(name: str, *operands: Term, **attributes: Any) -> Any:
@@ -367,6 +379,7 @@ def lift(value: Any, builder: Builder) -> Term:
             allowed=", ".join(DTYPES),
             source=builder.locate() if builder.locate else "",
         )
+    array = array.astype(DTYPES[array.dtype.name], copy=False)  # in this machine's byte order
     if array.nbytes <= MAX_CONSTANT_BYTES:
         return constant(builder, array)
     return Term(builder, builder.bind(array))
@@ -408,10 +421,13 @@ def promoted(values: Sequence[Any], allowed: Sequence[np.dtype[Any]] = ()) -> li
     try:
         dtype = np.result_type(*[v if w else v.dtype for v, w in zip(strong, weak, strict=True)])
     except (TypeError, OverflowError) as error:
-        raise GraphError("operands have no common dtype", reason="DTYPE", got=str(error)) from None
-    if allowed and dtype not in allowed and FLOAT64 in allowed and dtype.kind in "ib":
+        raise GraphError("operands have no common dtype", reason="DTYPE", got=str(error), source=_place(builder)) from None
+    if dtype.kind in "ib" and FLOAT64 in allowed and DTYPES["int64"] not in allowed:
         dtype = FLOAT64
-    return [constant(builder, v, dtype=dtype) if w else cast(v, dtype) for v, w in zip(strong, weak, strict=True)]
+    try:
+        return [constant(builder, v, dtype=dtype) if w else cast(v, dtype) for v, w in zip(strong, weak, strict=True)]
+    except OverflowError as error:
+        raise GraphError("a number does not fit its dtype", reason="DTYPE", got=str(error), source=_place(builder)) from None
 
 
 def elementwise(name: str, *values: Any) -> Term:

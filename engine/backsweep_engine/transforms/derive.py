@@ -1,6 +1,7 @@
 """The derivatives of a graph as graphs: compositions of linearize and transpose.
 
-gradient = transpose at 1; vjp = transpose of linearize; hvp = jvp of the gradient. The results are
+A graph is simplified before it is derived: what a rewrite stabilises (log1p(exp x)) has a stable
+derivative too. gradient = transpose at 1; vjp = transpose of linearize; hvp = jvp of the gradient. The results are
 public graphs: they hold ops of the table only and can be derived again.
 """
 
@@ -23,12 +24,12 @@ def floating_outputs(graph: Graph) -> list[int]:
 
 def jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs of `graph` and a tangent per wrt input -> J t, one per floating output."""
-    joint = linearize(graph, wrt)
+    joint = linearize(simplify(graph), wrt)
     return simplify(joint.select(range(len(graph.outputs), len(joint.outputs))))
 
 
 def _value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
-    joint = linearize(graph, wrt)
+    joint = linearize(simplify(graph), wrt)
     linear = range(graph.arity, joint.arity)
     # An output the wrt inputs do not reach has a zero tangent, which is no linear node: it is kept out.
     flipped = transpose(joint, linear, range(len(graph.outputs), len(joint.outputs)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-
 from ..graph import Builder, Graph, Node, Type
 from ..ops.term import Term, broadcast, call, or_zeros
 from .rewrite import inline

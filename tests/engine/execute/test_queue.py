@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from backsweep_engine.errors import Cancelled, ClusterLost, Fault
 from backsweep_engine.execute.cluster import queue as rules
-from backsweep_engine.execute.cluster.queue import Cancel, End, Ping, Queue, Replace, Start
+from backsweep_engine.execute.cluster.queue import Action, Cancel, End, Ping, Queue, Replace, Start
 
 
 def queue_of(lanes: int, platform: str = "p") -> Queue:
@@ -29,7 +30,7 @@ def starts(queue: Queue, now: float) -> list[Start]:
     return [a for a in actions if isinstance(a, Start)]
 
 
-def only(queue: Queue, kind: type, now: float) -> list:
+def only(queue: Queue, kind: type[Action], now: float) -> list[Any]:
     return [a for a in queue.decide(now) if isinstance(a, kind)]
 
 
@@ -39,9 +40,6 @@ def test_each_lane_gets_two_blocks_and_the_last_blocks_are_not_queued_behind_oth
     assert sorted(s.lane for s in starts(queue, 0.0)) == [0, 0, 1, 1]
     queue = queue_of(2)
     opened(queue, 3)
-    assert sorted(s.lane for s in starts(queue, 0.0)) == [0, 0, 1] or True
-    queue = queue_of(2)
-    opened(queue, 2)
     assert sorted(s.lane for s in starts(queue, 0.0)) == [0, 1]
 
 
@@ -63,7 +61,7 @@ def test_the_first_good_answer_is_delivered_and_the_second_is_not() -> None:
     queue = queue_of(2)
     opened(queue, 1)
     (first,) = starts(queue, 0.0)
-    (second,) = starts(queue, rules.HEDGE_BLIND_SECONDS)
+    (second,) = only(queue, Start, rules.HEDGE_BLIND_SECONDS)
     assert (second.block, second.lane != first.lane) == (first.block, True)
     assert queue.finished(second.attempt, 6.0) == (0, 0)
     assert queue.decide(6.0) == [Cancel(first.lane, (first.attempt,))]
@@ -74,29 +72,16 @@ def test_the_first_good_answer_is_delivered_and_the_second_is_not() -> None:
 @pytest.mark.parametrize("median", [0.1, 0.5])
 def test_a_block_older_than_four_medians_and_a_second_is_hedged_once_onto_another_lane(median: float) -> None:
     queue = queue_of(2)
-    opened(queue, 5)
-    # Lane 0 does four blocks in `median` seconds each, lane 1 sits on its first.
-    now, stuck = 0.0, None
-    for start in starts(queue, now):
-        stuck = start if start.lane == 1 and stuck is None else stuck
-    assert stuck is not None
+    opened(queue, 3)
+    done, stuck = starts(queue, 0.0)
+    queue.finished(done.attempt, median)
+    (done,) = starts(queue, median)
+    queue.finished(done.attempt, 2 * median)
     limit = max(rules.HEDGE_SECONDS, rules.HEDGE_FACTOR * median)
-    pending = [a for a in range(20) if a != stuck.attempt]
-    delivered = set()
-    while now < limit - median:
-        now += median
-        for attempt in pending:
-            done = queue.finished(attempt, now)
-            if done:
-                delivered.add(done)
-                break
-        assert not [s for s in only(queue, Start, now) if s.block == stuck.block]
-    for attempt in pending:
-        queue.finished(attempt, now)
-    assert not [s for s in only(queue, Start, limit - 0.01) if s.block == stuck.block]
-    hedges = [s for s in only(queue, Start, limit + 0.01) if s.block == stuck.block]
-    assert [s.lane for s in hedges] == [0]
-    assert not only(queue, Start, limit + 1)
+    assert starts(queue, limit - 0.01) == []
+    (hedge,) = starts(queue, limit + 0.01)
+    assert (hedge.block, hedge.lane) == (stuck.block, done.lane)
+    assert starts(queue, limit + 2) == []
 
 
 def test_a_dead_lane_charges_the_block_it_worked_on_and_not_the_one_behind() -> None:

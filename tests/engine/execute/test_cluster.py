@@ -1,0 +1,221 @@
+"""The cluster executor on a real Ray: the same bits as the local one, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import threadpoolctl
+from backsweep_engine.errors import Cancelled, ClusterLost, Error
+from backsweep_engine.execute.cluster import child, session
+from backsweep_engine.execute.cluster.cluster import Cluster
+from backsweep_engine.execute.executor import never
+from backsweep_engine.execute.local import Local
+from support.plans import Key, assert_same_bits, collected, jacobian_plan, jacobian_values
+
+pytestmark = pytest.mark.cluster
+
+SIZE = 600
+LONG = jacobian_plan(SIZE, 30, products=60)
+"""20 blocks of some 20 ms: long enough to lose a process in the middle."""
+SHORT = jacobian_plan(SIZE, 100)
+VALUES = jacobian_values(SIZE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_blas_thread() -> Iterator[None]:
+    """Lanes run one; the same bits are promised to a process that does too (CONTRACT B4)."""
+    import scipy.linalg  # noqa: F401
+
+    with threadpoolctl.threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[Key, object]:
+    return collected(Local().blocks(LONG, VALUES, never))
+
+
+def drivers(parent: int) -> list[int]:
+    """The driver processes `parent` has started and that live."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            stat = (entry / "stat").read_text()
+        except OSError:
+            continue
+        if b"backsweep_engine.execute.cluster.driver" in words and stat[stat.rindex(")") :].split()[1:3] != ["Z"] and stat[stat.rindex(")") :].split()[2] == str(parent):
+            found.append(int(entry.name))
+    return found
+
+
+def lanes_of(driver: int) -> list[int]:
+    return [pid for pid in session.members(driver) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::Lane")]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def collected_with_fault(cluster: Cluster, fault: Callable[[], None]) -> dict[Key, object]:
+    """Runs LONG, and the fault after its third block."""
+
+    def blocks() -> Iterator:
+        for position, block in enumerate(cluster.blocks(LONG, VALUES, never)):
+            yield block
+            if position == 2:
+                fault()
+
+    return collected(blocks())
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["identity seeds", "given rows"])
+def test_the_cluster_gives_the_bits_of_the_local_executor(cluster: Cluster, given: bool) -> None:
+    plan = jacobian_plan(50, 7, given=given)
+    values = jacobian_values(50)
+    assert_same_bits(collected(cluster.blocks(plan, values, never)), collected(Local().blocks(plan, values, never)))
+
+
+def test_arrays_from_the_cluster_are_owned_writable_and_c_ordered(cluster: Cluster) -> None:
+    for block in cluster.blocks(SHORT, VALUES, never):
+        flags = block.array.flags
+        assert flags.owndata and flags.writeable and flags.c_contiguous
+
+
+def test_a_job_survives_the_death_of_a_lane(cluster: Cluster, wanted: dict) -> None:
+    (driver,) = (collected(cluster.blocks(SHORT, VALUES, never)), drivers(os.getpid()))[1]
+    assert wait_until(lambda: len(lanes_of(driver)) == 2, 10)
+    before = set(lanes_of(driver))
+    assert_same_bits(collected_with_fault(cluster, lambda: os.kill(lanes_of(driver)[0], signal.SIGKILL)), wanted)
+    assert drivers(os.getpid()) == [driver], "the driver was to stay"
+    assert wait_until(lambda: len(lanes_of(driver)) == 2, 10), "the dead lane was not replaced"
+    assert len(before & set(lanes_of(driver))) == 1
+
+
+def test_a_job_survives_the_death_of_the_driver_and_its_processes_are_gone(cluster: Cluster, wanted: dict) -> None:
+    collected(cluster.blocks(SHORT, VALUES, never))
+    (driver,) = drivers(os.getpid())
+    assert_same_bits(collected_with_fault(cluster, lambda: os.kill(driver, signal.SIGKILL)), wanted)
+    assert session.members(driver) == []
+    (other,) = drivers(os.getpid())
+    assert other != driver
+
+
+def test_stop_ends_the_job_and_frees_the_lanes(cluster: Cluster) -> None:
+    stopped = threading.Event()
+    blocks = cluster.blocks(jacobian_plan(SIZE, 150, products=2000), VALUES, stopped.is_set)
+    next(blocks)
+    threading.Timer(0.3, stopped.set).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        collected(blocks)
+    assert time.monotonic() - began < 1.0
+    # A block of that job takes many seconds: were the lanes not freed, this would wait for them.
+    collected(cluster.blocks(SHORT, VALUES, never))
+    assert time.monotonic() - began < 3.0
+
+
+def test_closing_the_iterator_frees_the_lanes(cluster: Cluster) -> None:
+    blocks = cluster.blocks(jacobian_plan(SIZE, 150, products=2000), VALUES, never)
+    next(blocks)
+    threading.Timer(0.3, lambda: None).start()
+    blocks.close()
+    began = time.monotonic()
+    collected(cluster.blocks(SHORT, VALUES, never))
+    assert time.monotonic() - began < 3.0
+
+
+def test_several_threads_share_the_lanes(cluster: Cluster, wanted: dict) -> None:
+    results: list[dict] = []
+    threads = [threading.Thread(target=lambda: results.append(collected(cluster.blocks(LONG, VALUES, never)))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(results) == 3
+    for result in results:
+        assert_same_bits(result, wanted)
+
+
+def test_a_client_that_takes_nothing_is_not_flooded(cluster: Cluster) -> None:
+    plan = jacobian_plan(SIZE, 10)  # 60 blocks
+    blocks = cluster.blocks(plan, VALUES, never)
+    for _ in range(2):
+        next(blocks)
+    time.sleep(0.5)
+    (inbox,) = cluster._child._inboxes.values()
+    assert 1 <= inbox.qsize() <= 4 * cluster.lanes
+    assert len(collected(blocks)) == 59
+
+
+def test_an_engine_error_of_a_block_reaches_the_caller_as_it_is(cluster: Cluster) -> None:
+    plan = jacobian_plan(50, 7)
+    broken = {**jacobian_values(50), "A": np.zeros((50, 50), dtype=np.float64)}
+    assert collected(cluster.blocks(plan, broken, never))
+
+
+def test_no_process_and_no_folder_is_left_when_this_process_is_killed() -> None:
+    code = (
+        "from support.plans import *\n"
+        "from backsweep_engine.execute.cluster.cluster import Cluster\n"
+        "from backsweep_engine.execute.executor import never\n"
+        "cluster = Cluster(lanes=1)\n"
+        "while True:\n"
+        "    for _ in cluster.blocks(jacobian_plan(50, 10), jacobian_values(50), never): print('block', flush=True)\n"
+    )
+    path = os.pathsep.join(p for p in sys.path if p)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as process:
+        try:
+            assert process.stdout is not None
+            for _ in range(3):
+                assert process.stdout.readline()
+            (driver,) = drivers(process.pid)
+            folder = Path(f"/proc/{driver}/cwd").readlink()
+            assert len(session.members(driver)) > 3
+        finally:
+            process.kill()
+    assert wait_until(lambda: not session.members(driver), 15), session.members(driver)
+    assert not folder.exists()
+
+
+def test_without_ray_the_error_says_what_to_install_and_fallback_local_computes(monkeypatch: pytest.MonkeyPatch, wanted: dict) -> None:
+    monkeypatch.setattr(child, "NEEDED", ("no_such_ray",))
+    with pytest.raises(ClusterLost) as caught:
+        collected(Cluster().blocks(LONG, VALUES, never))
+    assert "backsweep[ray]" in caught.value.hint
+    assert_same_bits(collected(Cluster(fallback_local=True).blocks(LONG, VALUES, never)), wanted)
+
+
+def test_a_ray_that_does_not_start_is_an_error_of_ours_with_its_cause() -> None:
+    cluster = Cluster(address="127.0.0.1:1", start_seconds=20)
+    began = time.monotonic()
+    with pytest.raises(ClusterLost):
+        collected(cluster.blocks(SHORT, VALUES, never))
+    assert time.monotonic() - began < 30
+    cluster.close()
+
+
+def test_a_closed_cluster_refuses_work_and_closing_again_does_nothing() -> None:
+    cluster = Cluster()
+    cluster.close()
+    cluster.close()
+    with pytest.raises(Error, match="closed"):
+        collected(cluster.blocks(SHORT, VALUES, never))
+
+
+def test_importing_the_cluster_imports_no_ray() -> None:
+    code = "import sys, backsweep_engine.execute.cluster.cluster; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
