@@ -73,7 +73,7 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--executor", choices=("local", "cluster"), default="cluster", help="where the server computes blocks (default cluster: two Ray workers)")
+    parser.add_argument("--executor", choices=("local", "cluster"), default="cluster", help="where blocks are computed (default cluster: two Ray workers)")
     parser.set_defaults(run=_demo)
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import grpc
 
 from backsweep.v1 import backsweep_pb2 as pb
+from backsweep.v1 import types_pb2
 from backsweep.v1.backsweep_pb2_grpc import BacksweepServiceStub
 from backsweep_engine.answer import Answer
 from backsweep_engine.errors import Error, Fault
@@ -120,7 +121,7 @@ class Remote:
 
     # Encoding.
 
-    def _encoded(self, call: Call) -> tuple[pb.Digest, dict[Digest, Callable[[], Any]], dict[str, Any]]:
+    def _encoded(self, call: Call) -> tuple[types_pb2.Digest, dict[Digest, Callable[[], Any]], dict[str, Any]]:
         """The graph's digest, the blobs the call needs (as how to make their bytes), and its messages."""
         graph = call.request.graph
         with self._lock:
@@ -208,12 +209,12 @@ class Remote:
         self._count(Usage(bytes_up=request.ByteSize(), bytes_down=reply.ByteSize()))
         return reply
 
-    def _compute(self, graph: pb.Digest, messages: dict[str, Any], deadline: float) -> list[Answer]:
+    def _compute(self, graph: types_pb2.Digest, messages: dict[str, Any], deadline: float) -> list[Answer]:
         reply = self._unary(self._stub.Compute, pb.ComputeRequest(graph=graph, **messages), deadline)
         self._count(Usage(blocks=reply.usage.blocks, workers=reply.usage.workers))
         return [decode_result(result, k) for k, result in enumerate(reply.results)]
 
-    def _run(self, graph: pb.Digest, messages: dict[str, Any], deadline: float, progress: Progress | None) -> list[Answer]:
+    def _run(self, graph: types_pb2.Digest, messages: dict[str, Any], deadline: float, progress: Progress | None) -> list[Answer]:
         run_id = os.urandom(limits.RUN_ID_BYTES)
         left = _left(deadline)
         request = pb.RunRequest(graph=graph, run_id=run_id, max_seconds=left, **messages)

@@ -9,7 +9,7 @@ import numpy as np
 
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Builder
-from backsweep_engine.ops.term import Term, call, common_builder
+from backsweep_engine.ops.term import Term, call_several, common_builder
 
 from .lines import locate, show
 from .trace import run
@@ -43,8 +43,7 @@ def cond(condition: Any, then: Callable[..., Any], otherwise: Callable[..., Any]
         if first.type_of(a) != second.type_of(b):
             raise _differ(f"{first.type_of(a)} and {second.type_of(b)}", path, "cast (x.astype) or broadcast (np.broadcast_to) one; 0.0 is a float64 scalar")
     captured = [Term(parent, outer) for outer, _ in first.captured]
-    results = call("cond", condition, *captured, then=first.build(yes), otherwise=second.build(no))
-    return tree.unflatten(results if isinstance(results, tuple) else (results,))
+    return tree.unflatten(call_several(parent, "cond", condition, *captured, then=first.build(yes), otherwise=second.build(no)))
 
 
 def _require_bool(condition: Any) -> None:

@@ -48,7 +48,8 @@ def describe_file(path: Path, verb: str, wrt: Sequence[str] | None, block: int, 
             lines.append(f"derivative: {size} nodes, {size / max(1, graph.size):.1f} times the graph's {graph.size}")
         query, seeds = _query(graph, verb, chosen, block)
         types = dict(zip(graph.input_names, graph.input_types, strict=True))
-        lines += [f"plan of {verb} by {', '.join(chosen)}:", _indented(describe(prepare(Request(graph, types, (Ask(query, seeds),)), Budget(memory_bytes)).plan))]
+        work = prepare(Request(graph, types, (Ask(query, seeds),)), Budget(memory_bytes))
+        lines += [f"plan of {verb} by {', '.join(chosen)}:", _indented(describe(work.plan))]
     except GraphError as error:
         # The graph itself is sound and shown; the query is what does not fit it.
         lines.append(f"no plan of {verb}: {error}")

@@ -20,7 +20,7 @@ from .execute.nonfinite import culprit, finite_nodes, is_finite
 from .graph import Graph, Type
 from .plan.make import Ask, Budget, make_plan, require_within, seed_name
 from .plan.plan import Axis, Plan, Promise, Sweep
-from .query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Value, ValueAndGradient, Vjp, wrt_of
+from .query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jvp, Value, ValueAndGradient, Vjp, wrt_of
 from .transforms.derive import floating_outputs, require_scalar
 from .transforms.expand import expand
 
@@ -205,11 +205,9 @@ def _points(request: Request) -> int:
     return next(iter(sizes), 0)
 
 
-def _require_sound(graph: Graph, ask: Ask) -> None:
-    """Checks one query: its wrt inputs, whether the graph is scalar where it must be, and its seeds."""
-    query = ask.query
-    wrt = wrt_of(query)
-    if not isinstance(query, Value) and not wrt:
+def require_wrt(graph: Graph, wrt: Sequence[str]) -> None:
+    """Checks that `wrt` names inputs that can be differentiated by, each once."""
+    if not wrt:
         raise GraphError("nothing to differentiate with respect to", reason="MISSING_INPUT", allowed="the names of floating inputs", hint="name them in wrt")
     if len(set(wrt)) != len(wrt):
         raise GraphError("an input stands twice in wrt", reason="MALFORMED", got=", ".join(wrt))
@@ -220,6 +218,14 @@ def _require_sound(graph: Graph, ask: Ask) -> None:
         if not graph.input_types[node].is_float:
             got = str(graph.input_types[node])
             raise GraphError(f"input {name!r} has no derivative", reason="NOT_DIFFERENTIABLE", node=node, got=got, allowed="float64 or float32")
+
+
+def _require_sound(graph: Graph, ask: Ask) -> None:
+    """Checks one query: its wrt inputs, whether the graph is scalar where it must be, and its seeds."""
+    query = ask.query
+    wrt = wrt_of(query)
+    if not isinstance(query, Value):
+        require_wrt(graph, wrt)
     if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.given):
         require_scalar(graph, type(query).__name__)
     expected: dict[str, Type] = {}
@@ -229,16 +235,16 @@ def _require_sound(graph: Graph, ask: Ask) -> None:
         expected = {graph.output_names[o]: graph.output_types[o] for o in floating_outputs(graph)}
     counts = set()
     for name, wanted in expected.items():
-        got = ask.seeds.get(name)
-        if got is None:
+        seed = ask.seeds.get(name)
+        if seed is None:
             raise GraphError(f"seed {name!r} is missing", reason="MISSING_INPUT", allowed=", ".join(map(repr, expected)))
         if getattr(query, "many", False):
-            if not got.shape:
-                raise GraphError(f"seed {name!r} has no leading axis", reason="SHAPE", got=str(got), allowed=f"[seeds, {wanted}]")
-            counts.add(got.shape[0])
-            got = got.with_shape(got.shape[1:])
-        if got != wanted:
-            raise GraphError(f"seed {name!r} has the wrong type", reason="DTYPE" if got.dtype != wanted.dtype else "SHAPE", got=str(got), allowed=str(wanted))
+            if not seed.shape:
+                raise GraphError(f"seed {name!r} has no leading axis", reason="SHAPE", got=str(seed), allowed=f"[seeds, {wanted}]")
+            counts.add(seed.shape[0])
+            seed = seed.with_shape(seed.shape[1:])
+        if seed != wanted:
+            raise GraphError(f"seed {name!r} has the wrong type", reason="DTYPE" if seed.dtype != wanted.dtype else "SHAPE", got=str(seed), allowed=str(wanted))
     if len(counts) > 1:
         raise GraphError("the seeds differ in number", reason="SHAPE", got=", ".join(map(str, sorted(counts))), allowed="one number")
     for name in ask.seeds:
@@ -307,7 +313,7 @@ def _apart(values: Values) -> dict[str, Array]:
 
 
 def _notes(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[NonFinite]:
-    plan, graph = work.plan, work.request.graph
+    plan = work.plan
     once_inputs = [values[name] for name in plan.once.input_names]
     once_finite = finite_nodes(plan.once, once_inputs)
     if block.axis is Axis.WHOLE and not any(s.query == block.query for s in plan.sweeps):

@@ -17,7 +17,7 @@ from backsweep_engine.check.verdict import Entry, Outcome, Verdict
 from backsweep_engine.errors import Error
 from backsweep_engine.plan.plan import Promise
 
-from .arrays import Array, decode_array, encode_array
+from .arrays import decode_array, encode_array
 from .blocks import fault
 from .errors import NotBuiltYet
 

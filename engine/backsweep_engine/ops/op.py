@@ -14,7 +14,7 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ..errors import GraphError
 from ..graph import DTYPES, FLOATS, Attribute, Builder, Graph, Ref, Type
 
 Attributes = Mapping[str, Attribute]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Kind(enum.Enum):
@@ -196,10 +197,10 @@ def lookup(name: str) -> Op:
     return op
 
 
-def spells(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def spells(*functions: Callable[..., Any]) -> Callable[[F], F]:
     """Decorator: calls of these NumPy functions on traced values go to the decorated function."""
 
-    def mark(spelling: Callable[..., Any]) -> Callable[..., Any]:
+    def mark(spelling: F) -> F:
         for function in functions:
             SPELLINGS[function] = spelling
         return spelling
@@ -273,7 +274,7 @@ def free(types: tuple[Type, ...], results: tuple[Type, ...], **_: Attribute) -> 
     return Cost(0, 0)
 
 
-def require(condition: bool, message: str, *, reason: str = "SHAPE", got: object = "", allowed: object = "", hint: str = "") -> None:
+def require(condition: object, message: str, *, reason: str = "SHAPE", got: object = "", allowed: object = "", hint: str = "") -> None:
     if not condition:
         raise GraphError(message, reason=reason, got=str(got), allowed=str(allowed), hint=hint)
 

@@ -92,16 +92,16 @@ class Term:
         return elementwise("divide", other, self)
 
     def __pow__(self, other: Any) -> Term:
-        return _spelled(np.power, self, other)
+        return _method(np.power, self, other)
 
     def __rpow__(self, other: Any) -> Term:
-        return _spelled(np.power, other, self)
+        return _method(np.power, other, self)
 
     def __matmul__(self, other: Any) -> Term:
-        return _spelled(np.matmul, self, other)
+        return _method(np.matmul, self, other)
 
     def __rmatmul__(self, other: Any) -> Term:
-        return _spelled(np.matmul, other, self)
+        return _method(np.matmul, other, self)
 
     def __neg__(self) -> Term:
         return elementwise("negative", self)
@@ -113,31 +113,31 @@ class Term:
         return elementwise("abs", self)
 
     def __floordiv__(self, other: Any) -> Term:
-        return _spelled(np.floor_divide, self, other)
+        return _method(np.floor_divide, self, other)
 
     def __rfloordiv__(self, other: Any) -> Term:
-        return _spelled(np.floor_divide, other, self)
+        return _method(np.floor_divide, other, self)
 
     def __mod__(self, other: Any) -> Term:
-        return _spelled(np.remainder, self, other)
+        return _method(np.remainder, self, other)
 
     def __rmod__(self, other: Any) -> Term:
-        return _spelled(np.remainder, other, self)
+        return _method(np.remainder, other, self)
 
     def __and__(self, other: Any) -> Term:
-        return _spelled(np.bitwise_and, self, other)
+        return _method(np.bitwise_and, self, other)
 
     def __rand__(self, other: Any) -> Term:
-        return _spelled(np.bitwise_and, other, self)
+        return _method(np.bitwise_and, other, self)
 
     def __or__(self, other: Any) -> Term:
-        return _spelled(np.bitwise_or, self, other)
+        return _method(np.bitwise_or, self, other)
 
     def __ror__(self, other: Any) -> Term:
-        return _spelled(np.bitwise_or, other, self)
+        return _method(np.bitwise_or, other, self)
 
     def __invert__(self) -> Term:
-        return _spelled(np.invert, self)
+        return _method(np.invert, self)
 
     def __lt__(self, other: Any) -> Term:
         return elementwise("less", self, other)
@@ -163,17 +163,17 @@ class Term:
 
     @property
     def T(self) -> Term:
-        return _spelled(np.transpose, self)
+        return _method(np.transpose, self)
 
     @property
     def mT(self) -> Term:
-        return _spelled(np.matrix_transpose, self)
+        return _method(np.matrix_transpose, self)
 
     def transpose(self, *axes: Any) -> Term:
-        return _spelled(np.transpose, self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)
+        return _method(np.transpose, self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)
 
     def reshape(self, *shape: Any) -> Term:
-        return _spelled(np.reshape, self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+        return _method(np.reshape, self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
     def ravel(self) -> Term:
         return self.reshape(-1)
@@ -182,7 +182,7 @@ class Term:
         return self.reshape(-1)
 
     def squeeze(self, axis: Any = None) -> Term:
-        return _spelled(np.squeeze, self, axis)
+        return _method(np.squeeze, self, axis)
 
     def astype(self, dtype: Any) -> Term:
         return cast(self, DTYPES[Type(np.dtype(dtype)).dtype.name])
@@ -191,25 +191,25 @@ class Term:
         return self
 
     def sum(self, axis: Any = None, *, keepdims: bool = False) -> Term:
-        return _spelled(np.sum, self, axis=axis, keepdims=keepdims)
+        return _method(np.sum, self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Any = None, *, keepdims: bool = False) -> Term:
-        return _spelled(np.mean, self, axis=axis, keepdims=keepdims)
+        return _method(np.mean, self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Any = None, *, keepdims: bool = False) -> Term:
-        return _spelled(np.prod, self, axis=axis, keepdims=keepdims)
+        return _method(np.prod, self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Any = None, *, keepdims: bool = False) -> Term:
-        return _spelled(np.max, self, axis=axis, keepdims=keepdims)
+        return _method(np.max, self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Any = None, *, keepdims: bool = False) -> Term:
-        return _spelled(np.min, self, axis=axis, keepdims=keepdims)
+        return _method(np.min, self, axis=axis, keepdims=keepdims)
 
     def dot(self, other: Any) -> Term:
-        return _spelled(np.dot, self, other)
+        return _method(np.dot, self, other)
 
     def __getitem__(self, index: Any) -> Term:
-        return _spelled(Term.__getitem__, self, index)
+        return _method(Term.__getitem__, self, index)
 
     def __iter__(self) -> Iterator[Term]:
         return (self[i] for i in range(len(self)))
@@ -292,6 +292,12 @@ def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
         raise GraphError(f"np.{getattr(function, '__name__', function)}: {error}", reason="NOT_TRACEABLE") from None
 
 
+def _method(function: Any, *args: Any, **kwargs: Any) -> Term:
+    """A method or operator of Term that means what the NumPy function means."""
+    result: Term = _spelled(function, *args, **kwargs)
+    return result
+
+
 # Building.
 
 
@@ -300,19 +306,24 @@ def _place(builder: Builder) -> str:
     return builder.locate() if builder.locate else ""
 
 
-def call(name: str, *operands: Term, **attributes: Any) -> Any:
-    """Applies an op to Terms as they are (no promotion): a Term, or a tuple of them for several results."""
+def call(name: str, *operands: Term, **attributes: Any) -> Term:
+    """Applies an op of one result to Terms as they are (no promotion)."""
     return call_in(common_builder(operands), name, *operands, **attributes)
 
 
-def call_in(builder: Builder, name: str, *operands: Term, **attributes: Any) -> Any:
+def call_in(builder: Builder, name: str, *operands: Term, **attributes: Any) -> Term:
     """The same in a given builder, for ops that may have no operands."""
+    (result,) = call_several(builder, name, *operands, **attributes)
+    return result
+
+
+def call_several(builder: Builder, name: str, *operands: Term, **attributes: Any) -> tuple[Term, ...]:
+    """Applies an op of any number of results."""
     try:
         node = emit(builder, name, [adopt(t, builder) for t in operands], attributes)
     except GraphError as error:
         raise error.located(source=builder.locate() if builder.locate else "") from None
-    results = tuple(Term(builder, Ref(node, i)) for i in range(len(builder.nodes[node].types)))
-    return results[0] if len(results) == 1 else results
+    return tuple([Term(builder, Ref(node, i)) for i in range(len(builder.nodes[node].types))])
 
 
 def common_builder(terms: Sequence[Any]) -> Builder:
@@ -349,7 +360,6 @@ def adopt(term: Term, builder: Builder) -> Ref:
             "a traced value of another trace was used here",
             reason="NOT_TRACEABLE",
             got=f"a value made at {term.builder.locations[term.ref.node] or 'an unknown line'}",
-            source=builder.locate() if builder.locate else "",
             hint="pass it as an argument, or return it from the function that made it",
         )
     ref = term.ref

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -282,27 +283,27 @@ def _sweep_rows(
     drawing.sweep(query, vector, known, rows, sweep)
 
 
-def common_dtype(types: Sequence[Type]) -> np.dtype[np.float64] | np.dtype[np.float32]:
+def common_dtype(types: Sequence[Type]) -> np.dtype[Any]:
     """float64 if any of them is (or none is floating), else float32; one integer dtype stays itself."""
     if types and all(t.dtype == types[0].dtype for t in types):
-        return types[0].dtype  # type: ignore[return-value]
+        return types[0].dtype
     return DTYPES["float64"] if any(t.dtype != DTYPES["float32"] for t in types if t.is_float) else DTYPES["float32"]
 
 
-def _flattened(graph: Graph, dtype: np.dtype[np.float64] | np.dtype[np.float32]) -> Graph:
+def _flattened(graph: Graph, dtype: np.dtype[Any]) -> Graph:
     """The graph with one output: the concatenated C-order ravel of all, in one dtype."""
     builder, terms = _copied_inputs(graph)
     return builder.build([("", _joined(builder, inline(builder, graph, terms), dtype).ref)])
 
 
-def _joined(builder: Builder, values: Sequence[Term], dtype: np.dtype[np.float64] | np.dtype[np.float32]) -> Term:
+def _joined(builder: Builder, values: Sequence[Term], dtype: np.dtype[Any]) -> Term:
     flat = [reshape(cast(y, dtype), (y.size,)) for y in values]
     if not flat:
         return zeros(builder, Type(dtype, (0,)))
-    return flat[0] if len(flat) == 1 else call("concat", *flat, axis=0)  # type: ignore[no-any-return]
+    return flat[0] if len(flat) == 1 else call("concat", *flat, axis=0)
 
 
-def _seeded(derived: Graph, arity: int, leaves: Sequence[Type], dtype: np.dtype[np.float64] | np.dtype[np.float32], dot: bool = False) -> Graph:
+def _seeded(derived: Graph, arity: int, leaves: Sequence[Type], dtype: np.dtype[Any], dot: bool = False) -> Graph:
     """`derived` with its seeds (the inputs from `arity` on) cut from one vector over the ravel of `leaves`.
 
     Leaves that are not floating take their place in the vector but have no seed. `dot`: instead of

@@ -13,8 +13,9 @@ def _is_compound(op: str) -> bool:
 
 def expand(graph: Graph) -> Graph:
     """The same graph without compound ops, in subgraphs too."""
-    ops = {node.op for node in graph.nodes[graph.arity :]}
-    if not any(_is_compound(op) for op in ops) and all(expand(g) is g for g in graph.subgraphs):
+    # Each graph held is expanded once: asking first and changing later would double at every level of nesting.
+    inner = {held: expand(held) for held in graph.subgraphs}
+    if not any(_is_compound(node.op) for node in graph.nodes[graph.arity :]) and all(g is held for held, g in inner.items()):
         return graph
     rewrite = Rewrite(graph)
     rewrite.inputs()
@@ -23,6 +24,6 @@ def expand(graph: Graph) -> Graph:
         if isinstance(derivative, Expansion):
             rewrite.values.append(as_tuple(derivative.rule(*operands, **dict(node.attributes))))
         else:
-            rewrite.values.append(rewrite.copy(with_subgraphs(node, expand), operands))
+            rewrite.values.append(rewrite.copy(with_subgraphs(node, inner.__getitem__), operands))
     # A compound op may be spelled in other compound ops.
     return expand(rewrite.builder.build(rewrite.outputs()))

@@ -97,7 +97,7 @@ def _linear(name: str, attributes: dict[str, Any], x: tuple[Term, ...], t: Tange
         return (call(name, *moved, **attributes),)
     total: Term | None = None
     for i in linear:
-        if t[i] is not None:
-            term = call(name, *x[:i], t[i], *x[i + 1 :], **attributes)
+        if (moving := t[i]) is not None:
+            term = call(name, *x[:i], moving, *x[i + 1 :], **attributes)
             total = term if total is None else total + term
     return (total,)

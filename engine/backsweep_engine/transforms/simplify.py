@@ -71,7 +71,8 @@ def _fold(node: Node, operands: Sequence[Term]) -> Term | None:
 
 
 _EVERYWHERE = frozenset(
-    "add subtract multiply divide negative scale reciprocal square sqrt exp log cast less less_equal equal not_equal where sign abs power".split()
+    ("add", "subtract", "multiply", "divide", "negative", "scale", "reciprocal", "square", "sqrt", "exp", "log", "power", "sign", "abs", "where", "cast")
+    + ("less", "less_equal", "equal", "not_equal")
 )
 
 
@@ -129,12 +130,12 @@ def _negative(node: Node, x: Sequence[Term]) -> Term | None:
 
 def _same(node: Node, x: Sequence[Term]) -> Term | None:
     """A reshape, broadcast or cast to the type it has is nothing; of two reshapes the last stands."""
-    if x[0].type == node.types[0]:
-        return x[0]
     inner = _made_by(x[0])
-    if node.op == inner.op and node.op in ("reshape", "broadcast"):
-        return call(node.op, Term(x[0].builder, inner.operands[0]), **dict(node.attributes))  # type: ignore[no-any-return]
-    return None
+    folds = node.op == inner.op and node.op in ("reshape", "broadcast")
+    source = Term(x[0].builder, inner.operands[0]) if folds else x[0]
+    if source.type == node.types[0]:
+        return source
+    return call(node.op, source, **dict(node.attributes)) if folds else None
 
 
 def _transpose(node: Node, x: Sequence[Term]) -> Term | None:
@@ -170,7 +171,7 @@ def _log(node: Node, x: Sequence[Term]) -> Term | None:
         a, b = (Term(x[0].builder, ref) for ref in inner.operands)
         for one, other in ((a, b), (b, a)):
             if _is(one, 1) and _made_by(other).op == "exp":
-                return call("softplus", Term(x[0].builder, _made_by(other).operands[0]))  # type: ignore[no-any-return]
+                return call("softplus", Term(x[0].builder, _made_by(other).operands[0]))
     return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..graph import Builder, Graph, Node, Type
-from ..ops.term import Term, broadcast, call, or_zeros
+from ..ops.term import Term, broadcast, call, call_several, or_zeros
 from .rewrite import inline
 
 
@@ -27,8 +27,7 @@ class StructuredRules:
 
 
 def _cond(condition: Term, operands: Sequence[Term], then: Graph, otherwise: Graph) -> tuple[Term, ...]:
-    results = call("cond", condition, *operands, then=then, otherwise=otherwise)
-    return results if isinstance(results, tuple) else (results,)
+    return call_several(condition.builder, "cond", condition, *operands, then=then, otherwise=otherwise)
 
 
 def _branches(node: Node, change: Callable[[Graph], Graph]) -> tuple[Graph, Graph]:

@@ -24,7 +24,7 @@ def reached(graph: Graph, inputs: Sequence[int]) -> list[bool]:
     for i in inputs:
         mask[i] = True
     for i in range(graph.arity, len(graph.nodes)):
-        mask[i] = any([mask[ref.node] for ref in graph.nodes[i].operands])
+        mask[i] = any(mask[ref.node] for ref in graph.nodes[i].operands)
     return mask
 
 

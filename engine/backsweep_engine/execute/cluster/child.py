@@ -51,7 +51,7 @@ class Child:
         self.over = threading.Event()
         self.cause = ""
         self._folder = session.new_folder()
-        self._settings = Settings(lanes, memory_bytes, address, self._folder, start_seconds)
+        self._settings = Settings(lanes, memory_bytes, address, self._folder, start_seconds, os.getpid())
         self._outbox: queue.SimpleQueue[tuple[object, Sequence[Array]] | None] = queue.SimpleQueue()
         self._inboxes: dict[int, Inbox] = {}
         self._lock = threading.Lock()

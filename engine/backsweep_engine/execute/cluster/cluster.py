@@ -95,8 +95,11 @@ class Cluster:
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         if plan.sweeps:
-            with contextlib.suppress(*([ClusterLost] if self._fallback_local else [])):
+            try:
                 self._begin()  # Ray starts while `once` runs
+            except ClusterLost:
+                if not self._fallback_local or self._closed:
+                    raise
         whole, pool = run_once(plan, values, stop)
         yield from whole
         left = {(k, start, end): None for k, sweep in enumerate(plan.sweeps) for start, end in sweep.ranges()}

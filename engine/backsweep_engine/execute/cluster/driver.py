@@ -45,6 +45,10 @@ _KEPT_SWEEPS = 64
 Event = Callable[[], None]
 
 
+class _Over(Exception):
+    """The parent wants no more of us, or is gone."""
+
+
 @dataclass(slots=True)
 class _Job:
     """`keys` and `sweeps`: name and reference of each sweep; `shared`: reference of its shared inputs; `given`: its rows."""
@@ -84,6 +88,8 @@ class Driver:
             now = time.monotonic()
             if now - beat >= _BEAT_SECONDS:
                 beat = now
+                if os.getppid() != self._settings.parent:
+                    raise _Over  # a process the parent had forked may still hold its end of the channel
                 if not all(session.alive(pid) for pid in daemons):
                     self.failure = "a daemon of Ray died"  # Ray itself takes 20 s to say so
                 faulthandler.dump_traceback_later(_HUNG_SECONDS, exit=True)
@@ -259,10 +265,6 @@ def _start_ray(settings: Settings) -> None:
         _temp_dir=f"{settings.folder}/r",  # Ray opens it to everyone; the folder above stays ours alone
         _node_ip_address="127.0.0.1",
     )
-
-
-class _Over(Exception):
-    """The parent wants no more of us, or is gone."""
 
 
 def _over() -> None:

@@ -13,13 +13,14 @@ from ...plan.plan import Sweep
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """First frame to the driver. `address` None: a Ray of our own; `folder`: its temporary directory."""
+    """First frame to the driver. `address` None: a Ray of our own; `folder`: its temporary directory. `parent`: process id of the sender."""
 
     lanes: int
     memory_bytes: int
     address: str | None
     folder: str
     start_seconds: float
+    parent: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,211 @@
+"""Differences of values along a line: schemes, their steps, and bounds on their errors.
+
+Pure NumPy over tables of f(x + a v) for offsets a; knows no graph. Two tables are read. The *scout*
+is a wide geometric ladder along one direction: it finds how large the rounding noise is and which
+steps the function allows. The *window* is six offsets at the chosen step along every direction: it
+yields the derivatives that are compared. All offsets are powers of two, so that with directions of
+few bits (probe.py) x + a v is exact for nearly every entry and adds no error of its own.
+
+Notation: d(h) = (f(h) - f(-h)) / 2h = f' + c2 h^2 + c4 h^4 + ..., c2 = f'''/6, c4 = f^(5)/120.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+WINDOW = np.array([1.0, -1.0, 2.0, -2.0, 4.0, -4.0])
+"""Offsets of the window in units of its step; the value at 0 is known from the scout."""
+
+_TABLE = np.arange(-4.0, 5.0)
+"""Offsets of the noise table, in units of its spacing."""
+
+_NOISE_FACTOR = 8.0
+"""An error of one value is taken to be at most this many standard deviations of the noise. A fourth
+difference of values then has a bound of 12 of its own deviations, so an estimate three times too
+small (it rests on about five degrees of freedom) still leaves four."""
+
+_MAX_RUNGS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The scout's offsets: `rungs` ascending steps, each `ratio` times the last, and a noise table.
+
+    `spacing` is one of the rungs. `epsilon`: of the graph's own floating dtype.
+    """
+
+    rungs: Array
+    ratio: float
+    spacing: float
+    epsilon: float
+
+    @property
+    def offsets(self) -> Array:
+        """0, the rungs, the rungs negated, and what of the noise table is not among those."""
+        more = self.spacing * _TABLE[np.abs(_TABLE) > 1]
+        return np.concatenate([[0.0], self.rungs, -self.rungs, more])
+
+
+def _power_of_two(x: float) -> float:
+    return float(2.0 ** np.ceil(np.log2(x)))
+
+
+def ladder(point: Array, epsilon: float) -> Ladder:
+    """Steps that fit the point's scale: from 1/4 of its largest entry (or of 1) down.
+
+    Eleven rungs a factor 8 apart in float64, seven a factor 4 apart in float32 (whose useful steps
+    span less). More rungs, downwards, where the entries are tiny or their sizes lie far apart; never
+    below where the largest entry would no longer move exactly (10 bits of it, see probe.py).
+    """
+    sizes = np.abs(point[np.isfinite(point) & (point != 0)]).astype(float)
+    large = _power_of_two(max(float(sizes.max()), 1e-90)) if sizes.size else 1.0
+    middle = _power_of_two(max(float(np.median(sizes)), 1e-90)) if sizes.size else 1.0
+    bits = round(-np.log2(epsilon))
+    gap, span, reach = (3, 30, 24) if bits > 30 else (2, 12, 8)
+    top = max(large, 1.0) / 4
+    bottom = min(top * 2.0**-span, max(middle * 2.0**-reach, large * 2.0 ** (10 - bits)))
+    count = min(_MAX_RUNGS, int(np.ceil(np.log2(top / bottom) / gap)) + 1)
+    rungs = top * 2.0 ** (-gap * np.arange(count - 1.0, -1.0, -1.0))
+    spacing = rungs[int(np.argmin(np.abs(np.log2(rungs) - np.log2(large * np.sqrt(epsilon)))))]
+    return Ladder(rungs, 2.0**gap, float(spacing), epsilon)
+
+
+def noise_deviation(values: Array) -> float:
+    """The standard deviation of the rounding noise in values at equal, small spacing.
+
+    k-th differences annihilate polynomials of degree below k and multiply the variance of
+    independent noise by sum_i C(k, i)^2 = C(2k, k) (Hamming, Introduction to Applied Numerical
+    Analysis, ch. 6; More and Wild, Estimating Computational Noise, SIAM J. Sci. Comput. 2011). The
+    largest of the orders 4, 5, 6: where the function is too steep for the spacing it errs upwards.
+    """
+    deviations = []
+    for k in (4, 5, 6):
+        differences = np.diff(values, k)
+        deviations.append(float(np.sqrt(np.mean(differences**2) / comb(2 * k, k))))
+    return max(deviations)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the scout chose. `noise`: bound on the error of one value. `resolved`: the function does
+    not change over the smallest step as much as over the chosen one (else all it shows is aliasing)."""
+
+    step: float
+    noise: float
+    resolved: bool
+
+
+def choose(steps: Ladder, values: Array) -> Step | None:
+    """The window's step from the scout's values at `steps.offsets`; None if too few are finite.
+
+    Over neighbouring rungs h, r h the order-4 estimate is D = (r^2 d(h) - d(r h)) / (r^2 - 1).
+    Truncation at rung j: T_j = |D_j+1 - D_j|, which bounds the *coarser* estimate's error.
+    Rounding: R_j = (r^2 + 1/r) / (r^2 - 1) noise / h_j. Rung j is chosen to make T_j + R_j least
+    among those whose interval meets the interval of every smaller rung (Lepski's principle: a large
+    step is believed only while smaller steps, which truncate less, agree within their own bounds).
+    The window, offsets 1, 2, 4, then starts one rung higher: it stays inside what T_j has seen
+    (r^2 h_j), its truncation is about T_j (the stencil is tighter) and its rounding r times less.
+    """
+    count, ratio, h = steps.rungs.size, steps.ratio, steps.rungs
+    here, plus, minus = values[0], values[1 : count + 1], values[count + 1 : 2 * count + 1]
+    finite = np.isfinite(plus) & np.isfinite(minus)
+    count = count if finite.all() else int(np.argmin(finite))
+    if count < 3 or not np.isfinite(values[2 * steps.rungs.size + 1 :]).all():
+        return None
+    h, plus, minus = h[:count], plus[:count], minus[:count]
+    noise = _noise(steps, values, np.abs(plus - here + (minus - here)))
+    d = (plus - minus) / (2 * h)
+    fourth = (ratio**2 * d[:-1] - d[1:]) / (ratio**2 - 1)
+    truncation = np.abs(np.diff(fourth))
+    # Noise the table did not see (plateaus as wide as its spacing) shows as estimates that scatter
+    # at small steps: T_i h_i there is noise; truncation in it is r^5 times less for each rung down.
+    scatter = np.concatenate([[0.0], np.maximum.accumulate(4 * truncation * h[:-2])[:-1]])
+    size = np.maximum.accumulate(np.maximum(np.abs(plus), np.abs(minus)))[2:]
+    noises = np.maximum(np.maximum(noise, scatter), 2 * steps.epsilon * np.maximum(size, abs(here)))
+    total = truncation + (ratio**2 + 1 / ratio) / (ratio**2 - 1) * noises / h[:-2]
+    best = 0
+    for j in range(1, total.size):
+        agrees = np.abs(fourth[:j] - fourth[j]) <= total[:j] + total[j]
+        if agrees.all() and total[j] < total[best]:
+            best = j
+    change = np.maximum(np.abs(plus - here), np.abs(minus - here))
+    noise = float(noises[best])
+    return Step(float(h[best + 1]), noise, bool(change[0] <= max(0.25 * change[best + 1], 10 * noise)))
+
+
+def _noise(steps: Ladder, values: Array, even: Array) -> float:
+    """A bound on the error of one value, from the noise table.
+
+    2 epsilon |f| at least. A table without any noise may lie on one plateau of values that cancelled
+    ((x + 1e12) - 1e12); the smallest change of the even part, f(h) + f(-h) - 2 f(0), is then the
+    plateaus' height, and otherwise (f exact in binary) it is tiny.
+    """
+    at = dict(zip(steps.offsets.tolist(), values.tolist(), strict=True))
+    deviation = noise_deviation(np.array([at[float(k * steps.spacing)] for k in _TABLE]))
+    noise = max(_NOISE_FACTOR * deviation, 2 * steps.epsilon * abs(float(values[0])))
+    if deviation == 0 and (even > 0).any():
+        noise = max(noise, float(even[even > 0].min()))
+    return noise
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Of the window along several lines, one entry a line.
+
+    `jump`: f'(0+) - f'(0-), the one-sided derivatives' difference, believed where it exceeds
+    `jump_bound`. `converging`: the estimates settle as the step shrinks.
+    `slope`: how fast the values change over the window, in either direction.
+    """
+
+    derivative: Array
+    truncation: Array
+    roundoff: Array
+    jump: Array
+    jump_bound: Array
+    converging: Array
+    slope: Array
+
+    @property
+    def kinked(self) -> Array:
+        return np.abs(self.jump) > self.jump_bound
+
+
+def estimate(here: float, values: Array, step: Step, epsilon: float) -> Estimates:
+    """Derivatives and bounds from `values`, lines x WINDOW offsets, all finite.
+
+    Central, order 4 (Abramowitz and Stegun 25.3.20 combined at h and 2h; Fornberg 1988, table 1):
+        D(h) = (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h = f' - 4 c4 h^4 + O(h^6)
+    Truncation: |D(2h) - D(h)| = 60 c4 h^4, fifteen times the error of D(h); where it happens to vanish
+    along a line, the median over the lines stands in. Roundoff: the weights' absolute sum
+    (8 + 8 + 1 + 1) / 12 = 1.5, times the noise, over h; with noise 2 eps |f| that is 3 eps |f| / h.
+
+    Kink: s(h) = (f(h) - 2 f(0) + f(-h)) / h = jump + h f'' + h^3 f''''/12 + ..., so
+    K(h) = 2 s(h) - s(2h) = jump - h^3 f''''/2, with rounding at most (2*4 + 4/2) noise / h.
+    """
+    h = step.step
+    p1, m1, p2, m2, p4, m4 = values.T
+    noise = np.maximum(step.noise, 2 * epsilon * np.abs(values).max(axis=1, initial=abs(here)))
+    fine = (8 * (p1 - m1) - (p2 - m2)) / (12 * h)
+    coarse = (8 * (p2 - m2) - (p4 - m4)) / (24 * h)
+    truncation = np.abs(coarse - fine)
+    s1, s2, s4 = [((p - here) + (m - here)) / (k * h) for p, m, k in ((p1, m1, 1), (p2, m2, 2), (p4, m4, 4))]
+    jump, jump_coarse = 2 * s1 - s2, 2 * s2 - s4
+    jump_truncation = np.abs(jump_coarse - jump)
+    # A jump of the function itself makes d(h) ~ 1/h: then successive differences fall as h grows.
+    d1, d2, d4 = (p1 - m1) / (2 * h), (p2 - m2) / (4 * h), (p4 - m4) / (8 * h)
+    converging = np.abs(d2 - d1) <= np.abs(d4 - d2) + 2.25 * noise / h
+    return Estimates(
+        derivative=fine,
+        truncation=np.maximum(truncation, np.median(truncation)),
+        roundoff=1.5 * noise / h,
+        jump=jump,
+        jump_bound=np.maximum(jump_truncation, np.median(jump_truncation)) + 10 * noise / h,
+        converging=converging & step.resolved,
+        slope=np.maximum(np.abs(p4 - here), np.abs(m4 - here)) / (4 * h),
+    )
