@@ -101,7 +101,9 @@ def test_positional_only_keyword_only_and_open_keywords_are_filled_by_name() -> 
     assert value(traced, a=1.0, b=2.0, c=3.0, d=4.0, e=6.0) == -3
 
 
-@pytest.mark.parametrize("f", [partial(loss, weight=0.25), type("Model", (), {"__call__": lambda self, w, X, y: loss(w, X, y)})()], ids=["partial", "callable object"])
+@pytest.mark.parametrize(
+    "f", [partial(loss, weight=0.25), type("Model", (), {"__call__": lambda self, w, X, y: loss(w, X, y)})()], ids=["partial", "callable object"]
+)
 def test_anything_callable_with_a_signature_is_traced(f: Callable[..., Any]) -> None:
     w, X, y = rng.normal(size=4), rng.normal(size=(7, 4)), rng.random(7)
     assert np.isclose(value(trace(f, {"w": bs.float64[4], "X": X, "y": y}), w=w), f(w, X, y))
@@ -384,7 +386,7 @@ def test_a_value_used_in_another_open_trace_names_both_lines() -> None:
     with pytest.raises(GraphError) as caught:
         trace(outer, {"x": bs.float64})
     first = outer.__code__.co_firstlineno
-    assert caught.value.got == f"a value made at test_trace.py:{first + 1}"
+    assert caught.value.got == f"a value made at test_trace.py:{first + 1}, used at test_trace.py:{first + 2}"
     assert caught.value.source == f"test_trace.py:{first + 2}"
 
 

@@ -50,7 +50,7 @@ def test_numpy_takes_them_as_dtypes() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8, np.complex128, object, "U3"])
 def test_arrays_of_other_dtypes_are_refused_by_name(dtype: Any) -> None:
-    with pytest.raises(GraphError, match="^X has a dtype"):
+    with pytest.raises(GraphError, match="X has a dtype"):
         bs.as_array(np.zeros(3, dtype), "X")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+
 from backsweep_engine.execute.executor import Array, Block
 from backsweep_engine.graph import Builder, Type
 from backsweep_engine.ops.term import Term
@@ -20,10 +22,13 @@ def jacobian_plan(n: int, width: int, *, products: int = 1, given: bool = False)
     """`products`: matrix products a block. `given`: the seeds are the rows of the value `seeds`, not unit vectors."""
     vector, matrix = Type(FLOAT64, (n,)), Type(FLOAT64, (n, n))
     builder = Builder()
-    a, x = Term(builder, builder.input("A", matrix)), Term(builder, builder.input("x", vector))
+    # Any: NumPy's types do not know that its functions return Terms for Terms.
+    a: Any = Term(builder, builder.input("A", matrix))
+    x: Any = Term(builder, builder.input("x", vector))
     y = np.tanh(a @ x)
     once = builder.build([("y", y.ref), ("p", (1 - y * y).ref)])
     builder = Builder()
+    t: Any
     p, a, t = (Term(builder, builder.input(name, type)) for name, type in (("p", vector), ("A", matrix), ("t", vector)))
     for _ in range(products - 1):
         t = np.sin(a @ t)

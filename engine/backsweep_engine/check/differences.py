@@ -59,7 +59,7 @@ def _power_of_two(x: float) -> float:
 def ladder(point: Array, epsilon: float) -> Ladder:
     """Steps that fit the point's scale: from 1/4 of its largest entry (or of 1) down.
 
-    Eleven rungs a factor 8 apart in float64, seven a factor 4 apart in float32 (whose useful steps
+    Ten rungs a factor 8 apart in float64, seven a factor 4 apart in float32 (whose useful steps
     span less). More rungs, downwards, where the entries are tiny or their sizes lie far apart; never
     below where the largest entry would no longer move exactly (10 bits of it, see probe.py).
     """
@@ -67,7 +67,7 @@ def ladder(point: Array, epsilon: float) -> Ladder:
     large = _power_of_two(max(float(sizes.max()), 1e-90)) if sizes.size else 1.0
     middle = _power_of_two(max(float(np.median(sizes)), 1e-90)) if sizes.size else 1.0
     bits = round(-np.log2(epsilon))
-    gap, span, reach = (3, 30, 24) if bits > 30 else (2, 12, 8)
+    gap, span, reach = (3, 27, 24) if bits > 30 else (2, 12, 8)
     top = max(large, 1.0) / 4
     bottom = min(top * 2.0**-span, max(middle * 2.0**-reach, large * 2.0 ** (10 - bits)))
     count = min(_MAX_RUNGS, int(np.ceil(np.log2(top / bottom) / gap)) + 1)

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ..errors import Cancelled, Error, Fault
-from ..graph import Graph, Ref
+from ..graph import Graph
 from ..ops.op import Structured, lookup
 from ..plan.cost import node_cost
 from ..plan.memory import Layout, layout
@@ -33,10 +34,12 @@ MAX_POOLED_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node: `run(*operands)`, with `out=` the workspace's view where it has a buffer."""
+    """One node: `run` on the values in slots `operands`, with `out=` the workspace's view where it has a buffer."""
 
     node: int
-    operands: tuple[Ref, ...]
+    slot: int
+    """of its first result; further ones follow"""
+    operands: tuple[int, ...]
     run: Callable[..., Any]
     into: bool
     ask: bool
@@ -45,41 +48,51 @@ class Step:
 
 
 class Program:
-    """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays."""
+    """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
+
+    It holds the graph's nodes but not the graph, by which `program_of` remembers it.
+    """
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph = expand(graph)
+        graph = expand(graph)
         self.layout: Layout = layout(graph)
         self.constants: dict[int, Array] = {}
         self.steps: list[Step] = []
+        self._nodes = graph.nodes
+        self._arity = graph.arity
+        # Every result of every node has a slot; inputs come first and have one each.
+        first = [0, *accumulate(len(node.types) for node in graph.nodes)]
+        self._slots = first[-1]
+        self._outputs = [(first[ref.node] + ref.result, self.layout.owned[ref.node]) for ref in graph.outputs]
         self._pool: list[list[Array | None]] = []
         self._lock = threading.Lock()
         flops = 0
         for i in range(graph.arity, len(graph.nodes)):
             node = graph.nodes[i]
             op, attributes = lookup(node.op), dict(node.attributes)
+            operands = tuple([first[n] + r for n, r in node.operands])
             if isinstance(op.derivative, Structured):
                 branches = (program_of(attributes["then"]), program_of(attributes["otherwise"]))
-                self.steps.append(Step(i, node.operands, _never_called, False, True, branches))
+                self.steps.append(Step(i, first[i], operands, _never_called, False, True, branches))
                 continue
             assert op.apply is not None, f"{node.op} should have been expanded"
             run = partial(op.apply, **attributes) if attributes else op.apply
             if not node.operands:
-                self.constants[i] = run()
+                self.constants[first[i]] = run()
                 continue
             flops += node_cost(graph, node).flops
             ask = flops > FLOPS_BETWEEN_STOPS
             flops = 0 if ask else flops
-            self.steps.append(Step(i, node.operands, run, not op.view, ask))
+            copied = self.layout.copied[i]
+            self.steps.append(Step(i, first[i], operands, _copied if copied else run, copied or not op.view, ask))
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        graph = self.graph
         workspace = self._borrow()
-        values: list[Any] = [None] * len(graph.nodes)
-        values[: graph.arity] = inputs
-        for i, array in self.constants.items():
-            values[i] = array
+        values: list[Any] = [None] * self._slots
+        values[: self._arity] = inputs
+        for slot, array in self.constants.items():
+            values[slot] = array
         owned = self.layout.owned
         step = None
         try:
@@ -87,24 +100,24 @@ class Program:
                 for step in self.steps:
                     if step.ask and stop():
                         raise Cancelled("the work was stopped")
-                    i = step.node
-                    operands = [values[n] if r == 0 else values[n][r] for n, r in step.operands]
+                    operands = [values[slot] for slot in step.operands]
                     if step.branches is not None:
-                        results = step.branches[0 if operands[0] else 1].run(operands[1:], stop)
-                        values[i] = results[0] if len(results) == 1 else _Several(results)
+                        chosen = step.branches[0 if operands[0] else 1]
+                        results = chosen.run([np.asarray(x, order="C") for x in operands[1:]], stop)
+                        values[step.slot : step.slot + len(results)] = results
                     elif not step.into:
-                        values[i] = step.run(*operands)
+                        values[step.slot] = step.run(*operands)
                     else:
-                        out = _empty(graph, i) if owned[i] else workspace[i]
+                        out = self._empty(step.node) if owned[step.node] else workspace[step.node]
                         step.run(*operands, out=out)
-                        values[i] = out
+                        values[step.slot] = out
             return self._results(values)
         except Error:
             raise
         except MemoryError:
             raise
         except Exception as error:
-            node = graph.nodes[step.node] if step else None
+            node = self._nodes[step.node] if step else None
             raise Fault(
                 f"a kernel failed: {type(error).__name__}: {error}", node=node.origin if node else None, op=node.op if node else ""
             ) from error
@@ -115,24 +128,25 @@ class Program:
         """Outputs the steps allocated go out as they are, once; everything else is copied."""
         given: set[int] = set()
         results = []
-        for ref in self.graph.outputs:
-            value = values[ref.node][ref.result] if isinstance(values[ref.node], _Several) else values[ref.node]
-            if self.layout.owned[ref.node] and id(value) not in given and value.flags.c_contiguous:
-                given.add(id(value))
-                results.append(value)
-            else:
-                results.append(np.array(value, order="C"))
+        for slot, owned in self._outputs:
+            fresh = owned and slot not in given
+            results.append(values[slot] if fresh else np.array(values[slot], order="C"))
+            given.add(slot)
         return results
+
+    def _empty(self, node: int) -> Array:
+        type = self._nodes[node].types[0]
+        return np.empty(type.shape, type.dtype)
 
     def _borrow(self) -> list[Array | None]:
         with self._lock:
             if self._pool:
                 return self._pool.pop()
         buffers = [np.empty(n, np.uint8) for n in self.layout.sizes]
-        views: list[Array | None] = [None] * len(self.graph.nodes)
+        views: list[Array | None] = [None] * len(self._nodes)
         for i, b in enumerate(self.layout.buffer):
             if b >= 0:
-                type = self.graph.nodes[i].types[0]
+                type = self._nodes[i].types[0]
                 views[i] = buffers[b][: type.nbytes].view(type.dtype).reshape(type.shape)
         return views
 
@@ -143,15 +157,9 @@ class Program:
                     self._pool.append(workspace)
 
 
-class _Several(tuple[Array, ...]):
-    """The results of a node that yields more than one."""
-
-    __slots__ = ()
-
-
-def _empty(graph: Graph, node: int) -> Array:
-    type = graph.nodes[node].types[0]
-    return np.empty(type.shape, type.dtype)
+def _copied(x: Array, out: Array) -> None:
+    """A reshape that cannot be a view: the elements in C order into a contiguous place."""
+    np.copyto(out.reshape(x.shape), x)
 
 
 def _never_called(*_: Any) -> Any:

@@ -63,6 +63,11 @@ def _take(x: Array, index: Array, out: Array = None, *, axis: int) -> Array:
     return result
 
 
+def _masks(index: Type) -> int:
+    """Bytes of what a kernel makes of its indices: int64 ones in range, and three masks."""
+    return index.size * 11
+
+
 def _rowwise(index: Term, n: int) -> Term:
     """Indices (rows, ...) into axes of length n laid end to end: each row's shifted to its own part.
 
@@ -104,7 +109,7 @@ register(
         apply=_take,
         derivative=Transposes(lambda i, c, x, index, axis: call("put_add", c, index, axis=axis, size=x.shape[axis]), operands=(0,)),
         batch=_take_batch,
-        cost=lambda types, results, **_: Cost(0, results[0].nbytes * 2 + types[1].nbytes, results[0].nbytes),
+        cost=lambda types, results, **_: Cost(0, results[0].nbytes * 2 + types[1].nbytes, types[0].nbytes + results[0].nbytes + _masks(types[1])),
         examples=(Example((Type(FLOAT64, (3, 5)), Type(INT64, (4,))), {"axis": 1}),),
         arity=2,
         attributes={"axis": Kind.INT},
@@ -166,7 +171,7 @@ register(
         apply=_put_add,
         derivative=Transposes(lambda i, c, x, index, axis, size: _take_or_zero(c, index, axis), operands=(0,)),
         batch=_put_add_batch,
-        cost=lambda types, results, **_: Cost(types[0].size, types[0].nbytes + results[0].nbytes, types[0].nbytes),
+        cost=lambda types, results, **_: Cost(types[0].size, types[0].nbytes + results[0].nbytes, types[0].nbytes + _masks(types[1])),
         examples=(Example((Type(FLOAT64, (3, 4)), Type(INT64, (4,))), {"axis": 1, "size": 5}),),
         arity=2,
         attributes={"axis": Kind.INT, "size": Kind.INT},

@@ -151,7 +151,8 @@ class Op:
 
     name: on the wire, for ever. infer(types, **attributes) -> result types, raising GraphError.
     apply(*arrays, out=, **attributes): NumPy, fills `out` (a tuple of arrays for several results);
-    a `view` op has no `out` and returns a view of its operand; None for Expansion and Structured.
+    a `view` op has no `out` and returns a view of its operand (one whose cost has a workspace: only
+    of a C-contiguous operand, else a copy); None for Expansion and Structured.
     batch(mask, *x, **attributes): the op with one more axis in front of the operands masked True
     (all results gain it). cost(types in, types out, **attributes). domain: one per operand.
     kinks: where it is not differentiable and what is returned there. numpy: callables of NumPy whose
@@ -260,11 +261,15 @@ def verify(graph: Graph) -> None:
 # Parts that records are put together from.
 
 
-def elementwise_cost(flops: int) -> Callable[..., Cost]:
-    """`flops` for each element of the results; every operand read once, every result written once."""
+def elementwise_cost(flops: int, copies: int = 0, masks: int = 0) -> Callable[..., Cost]:
+    """`flops` for each element of the results; every operand read once, every result written once.
+
+    `copies`, `masks`: temporaries of the kernel, as large as the result and a bool for each element.
+    """
 
     def cost(types: tuple[Type, ...], results: tuple[Type, ...], **_: Attribute) -> Cost:
-        return Cost(flops * sum(t.size for t in results), sum(t.nbytes for t in types + results))
+        size, nbytes = sum(t.size for t in results), sum(t.nbytes for t in results)
+        return Cost(flops * size, sum(t.nbytes for t in types) + nbytes, copies * nbytes + masks * size)
 
     return cost
 

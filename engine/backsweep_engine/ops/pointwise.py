@@ -71,6 +71,8 @@ def pointwise(
     attributes: dict[str, Kind] | None = None,
     example: dict[str, Any] | None = None,
     admits: Callable[..., None] = lambda type: None,
+    copies: int = 0,
+    masks: int = 0,
 ) -> Op:
     """Registers one row. `partials` None: piecewise constant. `derivative` instead of it: linear. `admits` judges attributes."""
 
@@ -92,7 +94,7 @@ def pointwise(
             apply=apply,
             derivative=rule,
             batch=lifted(partial(call, name)),
-            cost=elementwise_cost(flops),
+            cost=elementwise_cost(flops, copies, masks),
             examples=(Example((Type(dtypes[0], EXAMPLE_SHAPE),) * arity, example or {}),),
             arity=arity,
             attributes=attributes or {},
@@ -128,6 +130,7 @@ pointwise(
     None,
     arity=2,
     flops=2,
+    masks=1,
     derivative=Transposes(lambda i, c, p, t: call("scale", p, c) if i else call("scale", c, t), jointly=False),
     summary="p * t, and 0 where t is exactly 0 even if p is infinite or NaN",
 )
@@ -198,15 +201,18 @@ pointwise("tanh", np.tanh, lambda y, x: ((1 - y) * (1 + y),), flops=20)
 
 def _sigmoid(x: Array, out: Array = None) -> Array:
     # exp(-|x|) never overflows: 1/(1+e) for x >= 0, e/(1+e) below.
-    e = np.exp(-np.abs(x))
-    return np.divide(np.where(x >= 0, x.dtype.type(1), e), 1 + e, out=out)
+    e = np.absolute(x, out=np.empty_like(x))
+    np.exp(np.negative(e, out=e), out=e)
+    below = np.add(e, 1, out=out)
+    np.copyto(e, 1, where=x >= 0)
+    return np.divide(e, below, out=out)
 
 
 def _softplus(x: Array, out: Array = None) -> Array:
     return np.logaddexp(x, x.dtype.type(0), out=out)
 
 
-pointwise("sigmoid", _sigmoid, lambda y, x: (y * call("sigmoid", -x),), flops=20, summary="1 / (1 + exp(-x)), without overflow")
+pointwise("sigmoid", _sigmoid, lambda y, x: (y * call("sigmoid", -x),), flops=20, copies=1, masks=1, summary="1 / (1 + exp(-x)), without overflow")
 pointwise("softplus", _softplus, lambda y, x: (call("sigmoid", x),), flops=25, summary="log(1 + exp(x)), without overflow")
 pointwise(
     "logaddexp",

@@ -359,7 +359,7 @@ def adopt(term: Term, builder: Builder) -> Ref:
         raise GraphError(
             "a traced value of another trace was used here",
             reason="NOT_TRACEABLE",
-            got=f"a value made at {term.builder.locations[term.ref.node] or 'an unknown line'}",
+            got=f"a value made at {term.builder.locations[term.ref.node] or 'an unknown line'}" + (f", used at {builder.locate()}" if builder.locate else ""),
             hint="pass it as an argument, or return it from the function that made it",
         )
     ref = term.ref

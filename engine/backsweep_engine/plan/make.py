@@ -189,17 +189,18 @@ class _Drawing:
         once = _without_inputs(self.builder.build(self.outputs), batched)
         held = sum(t.nbytes * (points if n in batched else 1) for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         held += sum(t.type.nbytes for t in self.seeds.values())
-        base = layout(once).peak_bytes
-        cost = graph_cost(once)
-        flops, peak, results = cost.flops, held + base, sum(p.type.nbytes for p in self.parts)
+        for sweep in self.sweeps:
+            if sweep.given and sweep.axis is not Axis.POINT:
+                held += sweep.rows * sum(t.nbytes for t in _row_types(sweep))
+        # While sweeping, of `once` only its outputs are left.
+        kept = held + sum(t.nbytes for t in once.output_types)
+        flops, peak, results = graph_cost(once).flops, held + layout(once).peak_bytes, sum(p.type.nbytes for p in self.parts)
         sweeps = []
         for sweep in self.sweeps:
-            sized, bytes_, each_flops = _sized(sweep, budget.memory_bytes - held - base, blocks[sweep.query])
+            sized, swept_bytes, row_flops = _sized(sweep, budget.memory_bytes - kept, blocks[sweep.query])
             sweeps.append(sized)
-            given = 0 if sweep.axis is Axis.POINT else sum(t.nbytes for t in _row_types(sweep)) * sweep.rows * bool(sweep.given)
-            held += given
-            peak = max(peak, held + base + bytes_)
-            flops += each_flops * sweep.rows
+            peak = max(peak, kept + swept_bytes)
+            flops += row_flops * sweep.rows
             results += sized.row_type.nbytes * sweep.rows
         largest = _largest_op([once, *[s.each for s in sweeps]])
         promise = Promise(flops, peak, results, max(1, sum(s.blocks for s in sweeps)), largest)

@@ -9,9 +9,13 @@ workspace (CONTRACT B6).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from ..graph import Graph, Node
-from ..ops.op import Structured, lookup
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..graph import Graph, Node, Ref, Type
+from ..ops.op import Op, lookup
 from .cost import node_cost
 
 ALIGNMENT = 64
@@ -22,29 +26,30 @@ ALIGNMENT = 64
 class Layout:
     """`buffer[i]`: the shared buffer of node i, or -1 if it has none (input, view, constant, output).
 
-    `sizes`: bytes of each buffer. `owned[i]`: node i is allocated anew for every call. `peak_bytes`
-    counts buffers, owned values, and the largest temporary of any node.
+    `sizes`: bytes of each buffer. `owned[i]`: node i is allocated anew for every call. `copied[i]`:
+    node i is a view op whose operand is not contiguous, so it has a place of its own. `held_bytes`:
+    buffers and constants, those of graphs held included, which outlive a call. `peak_bytes`: these,
+    owned values, and the largest temporary of any node.
     """
 
     buffer: tuple[int, ...]
     sizes: tuple[int, ...]
     owned: tuple[bool, ...]
+    copied: tuple[bool, ...]
+    held_bytes: int
     peak_bytes: int
 
 
 def layout(graph: Graph) -> Layout:
     """The layout of an expanded graph."""
     count = len(graph.nodes)
-    root = list(range(count))
-    for i in range(graph.arity, count):
-        node = graph.nodes[i]
-        if lookup(node.op).view and node.operands:
-            root[i] = root[node.operands[0].node]
+    root, copied = _roots(graph)
     last = [-1] * count
     for i in range(graph.arity, count):
         for ref in graph.nodes[i].operands:
             last[root[ref.node]] = i
-    outputs = {root[ref.node] for ref in graph.outputs}
+    given = {ref.node for ref in graph.outputs}
+    lasting = {root[node] for node in given}
 
     buffer, owned = [-1] * count, [False] * count
     sizes: list[int] = []
@@ -52,22 +57,63 @@ def layout(graph: Graph) -> Layout:
     dying: list[list[int]] = [[] for _ in range(count)]
     for i in range(graph.arity, count):
         dying[max(last[i], i)].append(i)
-    peak_temporary = owned_bytes = 0
+    temporary = owned_bytes = held = 0
     for i in range(graph.arity, count):
         node = graph.nodes[i]
-        peak_temporary = max(peak_temporary, node_cost(graph, node).workspace + _inner_peak(node))
-        if root[i] == i and not _is_constant(node):
-            if i in outputs or _holds_graphs(node):
-                owned[i] = True
-                owned_bytes += sum(t.nbytes for t in node.types)
-            else:
-                buffer[i] = _take(free, sizes, -(-node.types[0].nbytes // ALIGNMENT) * ALIGNMENT)
+        inner = [layout(g) for _, g in node.attributes if isinstance(g, Graph)]
+        held += sum(g.held_bytes for g in inner)
+        temporary = max(temporary, (0 if copied[i] else node_cost(graph, node).workspace) + max((g.peak_bytes - g.held_bytes for g in inner), default=0))
+        if inner or (root[i] == i and i in given and node.operands):
+            owned[i] = True
+            owned_bytes += sum(t.nbytes for t in node.types)
+        elif not node.operands:
+            held += 0 if lookup(node.op).view else node.types[0].nbytes
+        elif root[i] == i:
+            buffer[i] = _take(free, sizes, -(-node.types[0].nbytes // ALIGNMENT) * ALIGNMENT)
         for dead in dying[i]:
-            if buffer[dead] >= 0 and dead not in outputs:
+            if buffer[dead] >= 0 and dead not in lasting:
                 free.setdefault(sizes[buffer[dead]], []).append(buffer[dead])
     # Outputs that are inputs, constants, views or repeated are copied out at the end.
-    owned_bytes += sum(graph.type_of(ref).nbytes for ref in graph.outputs)
-    return Layout(tuple(buffer), tuple(sizes), tuple(owned), sum(sizes) + owned_bytes + peak_temporary)
+    seen: set[Ref] = set()
+    for ref in graph.outputs:
+        owned_bytes += 0 if owned[ref.node] and ref not in seen else graph.type_of(ref).nbytes
+        seen.add(ref)
+    held += sum(sizes)
+    return Layout(tuple(buffer), tuple(sizes), tuple(owned), tuple(copied), held, held + owned_bytes + temporary)
+
+
+def _roots(graph: Graph) -> tuple[list[int], list[bool]]:
+    """The node in whose memory each node lives, and which view ops have to copy."""
+    root, copied = list(range(len(graph.nodes))), [False] * len(graph.nodes)
+    contiguous = [True] * len(graph.nodes)
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        op = lookup(node.op)
+        if not op.view:
+            continue
+        if not node.operands:
+            contiguous[i] = False  # a constant: broadcast from a few bytes
+            continue
+        source = node.operands[0].node
+        if contiguous[source]:
+            contiguous[i] = _stays_contiguous(op, node, graph.type_of(node.operands[0]))
+        elif node_cost(graph, node).workspace:
+            copied[i] = True
+        else:
+            contiguous[i] = False
+        root[i] = i if copied[i] else root[source]
+    return root, copied
+
+
+def _stays_contiguous(op: Op, node: Node, type: Type) -> bool:
+    """Whether the view of a C-contiguous operand is: asked of NumPy, on an array of the shape without memory behind it."""
+    strides, step = [], type.dtype.itemsize
+    for length in reversed(type.shape):
+        strides.append(step)
+        step *= length
+    assert op.apply is not None
+    hollow: Any = as_strided(np.empty((), type.dtype), type.shape, strides[::-1])
+    return bool(op.apply(hollow, **dict(node.attributes)).flags.c_contiguous)
 
 
 def _take(free: dict[int, list[int]], sizes: list[int], nbytes: int) -> int:
@@ -80,16 +126,3 @@ def _take(free: dict[int, list[int]], sizes: list[int], nbytes: int) -> int:
         return free[fitting].pop()
     sizes.append(nbytes)
     return len(sizes) - 1
-
-
-def _is_constant(node: Node) -> bool:
-    return not node.operands and not _holds_graphs(node)
-
-
-def _holds_graphs(node: Node) -> bool:
-    return isinstance(lookup(node.op).derivative, Structured)
-
-
-def _inner_peak(node: Node) -> int:
-    """Bytes the graphs a node holds need while one of them runs."""
-    return max((layout(g).peak_bytes for _, g in node.attributes if isinstance(g, Graph)), default=0)

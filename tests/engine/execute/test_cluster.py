@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import threadpoolctl
+
 from backsweep_engine.errors import Cancelled, ClusterLost, Error
 from backsweep_engine.execute.cluster import child, session
 from backsweep_engine.execute.cluster.cluster import Cluster

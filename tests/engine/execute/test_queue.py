@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pytest
+
 from backsweep_engine.errors import Cancelled, ClusterLost, Fault
 from backsweep_engine.execute.cluster import queue as rules
 from backsweep_engine.execute.cluster.queue import Action, Cancel, End, Ping, Queue, Replace, Start
@@ -180,6 +181,15 @@ def test_a_busy_lane_that_answers_no_ping_is_replaced_and_an_answering_one_is_no
             queue.lane_starting(1)
             queue.lane_ready(1, "p")
             assert [s.block for s in starts(queue, 40.0)] == [start.block]
+
+
+def test_a_lane_that_finishes_blocks_is_not_pinged() -> None:
+    queue = queue_of(1)
+    opened(queue, 100)
+    waiting = starts(queue, 0.0)
+    for now in range(1, 30):
+        queue.finished(waiting.pop(0).attempt, float(now))
+        waiting += starts(queue, now + 0.5)
 
 
 def test_a_job_runs_on_lanes_of_one_platform_only() -> None:

@@ -126,9 +126,13 @@ class Cluster:
 
     def _on_lanes(self, run: _Run, stop: Stop) -> Iterator[Block]:
         """What is left of the run, over as many drivers as it takes, up to LIVES."""
+        deadline = None
         for life in range(1, LIVES + 1):
+            # Starts that fail one after the other share one waiting time.
+            deadline = deadline or time.monotonic() + self._start_seconds
             try:
-                child = self._connected(stop)
+                child = self._connected(stop, deadline)
+                deadline = None
                 yield from self._over(child, run, stop)
                 return
             except _DriverLost as lost:
@@ -195,10 +199,9 @@ class Cluster:
             self._child = Child(self._lanes, self._memory_bytes, self._address, self._start_seconds)
             return self._child
 
-    def _connected(self, stop: Stop) -> Child:
-        """A driver with at least one lane ready."""
+    def _connected(self, stop: Stop, deadline: float) -> Child:
+        """A driver with at least one lane ready. A clock, to bound the waiting for Ray."""
         child = self._begin()
-        deadline = time.monotonic() + self._start_seconds
         while not child.ready.wait(_POLL_SECONDS):
             if child.over.is_set():
                 raise _DriverLost(child.cause)

@@ -1,0 +1,147 @@
+"""Subjects: the derivatives that are judged, asked for what they claim <u, J v> to be.
+
+A subject is never used to choose steps or bounds. Our own derivative of a scalar graph is its gradient; of
+any other, every even-numbered direction is asked of forward mode and every odd one of reverse mode.
+Products are summed exactly (math.fsum), so that a claim carries the subject's own rounding and no
+more: its spread (see Claims) does not grow with the number of entries beyond the derivative itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..execute.executor import Executor, Stop
+from ..graph import Graph, Type
+from ..plan.make import Ask, Budget, make_plan, require_within, seed_name
+from ..query import Gradient, Jvp, Vjp
+from ..transforms import derive
+from ..transforms.expand import expand
+from ..transforms.rewrite import positions
+from .probe import Lines, Probe, is_scalar
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a subject says of some probes: `value` <u, J v>, and `spread`, the 2-norm of the products summed."""
+
+    value: Array
+    spread: Array
+
+
+class Subject(Protocol):
+    """A derivative under judgement. `evaluations`: how often it was run so far."""
+
+    @property
+    def evaluations(self) -> int: ...
+
+    def claims(self, probes: Sequence[Probe]) -> Claims: ...
+
+
+def _dot(x: Array, y: Array) -> tuple[float, float]:
+    products = np.asarray(x, np.float64) * y
+    try:
+        return math.fsum(products.tolist()), float(np.linalg.norm(products))
+    except (ValueError, OverflowError):  # inf - inf, or beyond the largest double
+        return math.nan, math.inf
+
+
+def _claims(pairs: Sequence[tuple[float, float]]) -> Claims:
+    value, spread = np.array(pairs, np.float64).reshape(-1, 2).T
+    return Claims(value, spread)
+
+
+@dataclass(frozen=True, slots=True)
+class GradientOf:
+    """A gradient: its entries over the concatenated ravel of the wrt inputs."""
+
+    lines: Lines
+    gradient: Array
+    evaluations: int
+
+    def claims(self, probes: Sequence[Probe]) -> Claims:
+        pairs = []
+        for probe in probes:
+            kept = slice(*probe.inputs)
+            pairs.append(_dot(self.gradient[kept], self.lines.directions[probe.direction, kept]))
+        return _claims(pairs)
+
+
+def given_gradient(lines: Lines, given: Mapping[str, Array]) -> GradientOf:
+    return GradientOf(lines, np.concatenate([np.asarray(given[name], np.float64).reshape(-1) for name in lines.wrt]), 0)
+
+
+def own_gradient(lines: Lines, values: Mapping[str, Array], executor: Executor, stop: Stop, budget: Budget) -> GradientOf:
+    plan = make_plan(lines.graph, [Ask(Gradient(lines.wrt), {})], budget)
+    require_within(plan.promise, budget)
+    parts = {b.part: b.array for b in executor.blocks(plan, values, stop)}
+    return GradientOf(lines, np.concatenate([parts[k].reshape(-1).astype(np.float64) for k in range(len(lines.wrt))]), 1)
+
+
+@dataclass(slots=True)
+class Product:
+    """Our own derivative of any graph: forward mode for even directions, reverse mode for odd ones."""
+
+    lines: Lines
+    values: Mapping[str, Array]
+    executor: Executor
+    stop: Stop
+    budget: Budget
+    evaluations: int = field(default=0)
+
+    def claims(self, probes: Sequence[Probe]) -> Claims:
+        pairs: list[tuple[float, float]] = [(math.nan, math.inf)] * len(probes)
+        forward = [i for i, p in enumerate(probes) if p.direction % 2 == 0]
+        reverse = [i for i, p in enumerate(probes) if p.direction % 2 == 1]
+        lines = self.lines
+        if forward:
+            tangents = np.array([lines.direction(probes[i]) for i in forward])
+            moved = self._run(Jvp(lines.wrt, True), lines.wrt, lines.types, tangents)[:, self._floating_columns()]
+            for i, row in zip(forward, moved, strict=True):
+                pairs[i] = _dot(row, lines.weight(probes[i]))
+        if reverse:
+            outputs = derive.floating_outputs(lines.graph)
+            names, types = [lines.graph.output_names[o] for o in outputs], [lines.graph.output_types[o] for o in outputs]
+            weights = np.array([lines.weight(probes[i]) for i in reverse])
+            for i, row in zip(reverse, self._run(Vjp(lines.wrt, True), names, types, weights), strict=True):
+                pairs[i] = _dot(row, lines.direction(probes[i]))
+        return _claims(pairs)
+
+    def _floating_columns(self) -> Array:
+        """A jvp's rows have zeros for the outputs that are not floating."""
+        return np.concatenate([np.full(t.size, t.is_float) for t in self.lines.graph.output_types])
+
+    def _run(self, query: Jvp | Vjp, names: Sequence[str], types: Sequence[Type], seeds: Array) -> Array:
+        """One run over many seeds: seeds x entries of the answer."""
+        self.evaluations += len(seeds)
+        cut, at = {}, 0
+        for name, type in zip(names, types, strict=True):
+            cut[name] = np.ascontiguousarray(seeds[:, at : at + type.size].astype(type.dtype).reshape(-1, *type.shape))
+            at += type.size
+        asked = Ask(query, {name: Type(a.dtype, a.shape) for name, a in cut.items()})
+        plan = make_plan(self.lines.graph, [asked], self.budget)
+        require_within(plan.promise, self.budget)
+        seeded = {seed_name(0, name): a for name, a in cut.items()}
+        blocks = sorted(self.executor.blocks(plan, {**self.values, **seeded}, self.stop), key=lambda b: b.start)
+        return np.concatenate([b.array for b in blocks]).astype(np.float64)
+
+
+def derivative_at(lines: Lines, values: Mapping[str, Array], probe: Probe) -> tuple[Graph, list[Array]]:
+    """The graph that makes our claim for a probe, and its inputs: to find the node that made a NaN."""
+    graph, wrt = expand(lines.graph), positions(lines.graph, lines.wrt)
+    inputs = [values[name] for name in graph.input_names]
+    if is_scalar(graph):
+        return expand(derive.gradient(graph, wrt)), inputs
+    forward = probe.direction % 2 == 0
+    derived = derive.jvp(graph, wrt) if forward else derive.vjp(graph, wrt)
+    at, vector = 0, lines.direction(probe) if forward else lines.weight(probe)
+    for type in derived.input_types[graph.arity :]:
+        inputs.append(vector[at : at + type.size].astype(type.dtype).reshape(type.shape))
+        at += type.size
+    return expand(derived), inputs
