@@ -17,8 +17,8 @@ class Alarm:
 
     __slots__ = ("call",)
 
-    def __init__(self, call: Callable[[], None]) -> None:
-        self.call: Callable[[], None] | None = call
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
         self.call = None
@@ -34,7 +34,7 @@ class Alarms:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def at(self, seconds: float, call: Callable[[], None]) -> Alarm:
+    def at(self, seconds: float, call: Callable[[], object]) -> Alarm:
         alarm = Alarm(call)
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), alarm))

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.v1 import query_pb2
 from backsweep.wire import limits
-from backsweep.wire.answers import Answer, Usage, encode_promise, encode_result, encode_usage
+from backsweep.wire.answers import Usage, encode_promise, encode_result, encode_usage
 from backsweep.wire.blocks import encode_block, encode_outline, outlined
 from backsweep.wire.joiner import Joiner
-from backsweep_engine.answer import Event, Judged, NonFinite, Work, deliver
+from backsweep_engine.answer import Answer, Event, Judged, NonFinite, Work, deliver
 from backsweep_engine.check.verdict import Verdict
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.execute.cluster.platform import numeric_platform
@@ -172,7 +172,12 @@ def _results_bytes(work: Work) -> int:
 
 def _too_large(got: str) -> OverBudget:
     return OverBudget(
-        "the results are too large for one message", reason="RESULT_TOO_LARGE", name="max_result_bytes", got=got, allowed=f"{limits.MAX_RESULT_BYTES} bytes", hint="use Run"
+        "the results are too large for one message",
+        reason="RESULT_TOO_LARGE",
+        name="max_result_bytes",
+        got=got,
+        allowed=f"{limits.MAX_RESULT_BYTES} bytes",
+        hint="use Run",
     )
 
 

@@ -28,6 +28,9 @@ from .store import DEFAULT_TENANT
 
 Item = TypeVar("Item")
 
+GRACE_SECONDS = 1.0
+"""How long after its deadline a stream may still say so itself."""
+
 _END: Any = object()
 
 
@@ -137,6 +140,15 @@ class Frame:
             rpc_line(name, reason, time.monotonic() - call.started, call.received, call.sent, text)
         if error is not None:
             context.abort_with_status(to_grpc(error))
+
+    @contextmanager
+    def cut_off(self, call: Call) -> Iterator[None]:
+        """Ends the stream at its deadline even if its client reads nothing: sending waits without end."""
+        alarm = self.alarms.at(call.deadline - time.monotonic() + GRACE_SECONDS, call.context.cancel)
+        try:
+            yield
+        finally:
+            alarm.cancel()
 
 
 def rpc(kind: Kind, seconds: float | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

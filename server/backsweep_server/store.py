@@ -85,7 +85,9 @@ class Store:
         """Makes room for a blob: TOO_LARGE if it never fits, BUSY if it does not now."""
         size = digest.size_bytes
         if size > self.capacity_bytes:
-            raise GraphError("a blob is larger than the store", reason="TOO_LARGE", name="max_blob_bytes", got=f"{size} bytes", allowed=f"{self.capacity_bytes}")
+            raise GraphError(
+                "a blob is larger than the store", reason="TOO_LARGE", name="max_blob_bytes", got=f"{size} bytes", allowed=f"{self.capacity_bytes}"
+            )
         with self._lock:
             now = self._clock()
             free = self.capacity_bytes - self._used.get(tenant, 0)
@@ -134,4 +136,4 @@ class Store:
 
 def room_for(digest: Digest) -> memoryview:
     """Writable memory for a blob; what is not written costs no page."""
-    return memoryview(np.empty(digest.size_bytes, np.uint8))
+    return np.empty(digest.size_bytes, np.uint8).data

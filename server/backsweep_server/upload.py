@@ -82,7 +82,11 @@ class Incoming:
         got = coming.hasher.digest()
         if got != coming.digest.sha256:
             raise GraphError(
-                "the bytes are not those of the digest", reason="DIGEST_MISMATCH", got=got.hex(), allowed=coming.digest.sha256.hex(), hint="send the exact bytes that were hashed"
+                "the bytes are not those of the digest",
+                reason="DIGEST_MISMATCH",
+                got=got.hex(),
+                allowed=coming.digest.sha256.hex(),
+                hint="send the exact bytes that were hashed",
             )
         self._coming = None
         if coming.room is not None:

@@ -46,9 +46,7 @@ def small() -> graph_pb2.Graph:
 
 def branching() -> graph_pb2.Graph:
     """cond(p, sin(x), exp(x)): two functions named by the third."""
-    branches = graph_pb2.AttributeRecord(
-        name=["otherwise", "then"], value=[graph_pb2.AttributeValue(function=1), graph_pb2.AttributeValue(function=0)]
-    )
+    branches = graph_pb2.AttributeRecord(name=["otherwise", "then"], value=[graph_pb2.AttributeValue(function=1), graph_pb2.AttributeValue(function=0)])
     main = function([("p", type_of(dtype=types_pb2.DATA_TYPE_BOOL)), ("x", type_of(3))], [(2, [0, 1], 1)], [("", 2)])
     inner = [function([("x", type_of(3))], [(op, [0], 0)], [("", 1)]) for op in (0, 1)]
     return graph_pb2.Graph(op_set=1, ops=["sin", "exp", "cond"], attributes=[branches], functions=[*inner, main])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import DTYPES, FLOATS, Graph, Type
 from backsweep_engine.ops import TABLE

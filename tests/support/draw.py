@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from backsweep_engine.graph import Type
 from backsweep_engine.ops.op import REALS, Domain, Example, Op
 

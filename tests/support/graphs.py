@@ -12,8 +12,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+
 from backsweep_engine.graph import DTYPES, Builder, Graph, Type
-from backsweep_engine.ops.term import Term, call, lift
+from backsweep_engine.ops.term import Term, call, call_in, lift
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,6 @@ def apply(name: str, types: Sequence[Type], attributes: Mapping[str, Any]) -> Gr
     builder = Builder()
     operands = [Term(builder, builder.input(f"x{i}", type)) for i, type in enumerate(types)]
     if not operands:
-        from backsweep_engine.ops.term import call_in
-
         return builder.build([("", call_in(builder, name, **attributes).ref)])
     results = call(name, *operands, **attributes)
     several = results if isinstance(results, tuple) else (results,)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from backsweep_engine.execute.program import program_of
 from backsweep_engine.graph import Graph
 from backsweep_engine.ops.op import verify

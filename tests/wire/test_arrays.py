@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from backsweep.v1 import types_pb2 as pb
 from backsweep.wire import arrays
 from backsweep.wire.arrays import ArrayRef, Digest

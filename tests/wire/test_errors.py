@@ -9,13 +9,14 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2 as details
+from google.rpc.status_pb2 import Status
+
 from backsweep.wire import errors, limits
 from backsweep.wire.arrays import Digest
 from backsweep.wire.errors import Again, MissingBlobs, NotBuiltYet, RunRefused, Unavailable
 from backsweep_engine.errors import Cancelled, ClusterLost, Error, Fault, GraphError, OverBudget
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2 as details
-from google.rpc.status_pb2 import Status
 
 PROTO = Path(__file__).parents[2] / "proto" / "backsweep" / "v1" / "backsweep.proto"
 REASONS = sorted(errors.TABLE)
@@ -92,7 +93,19 @@ def test_only_what_a_pause_may_cure_is_repeated() -> None:
 
 
 def test_the_default_reason_of_every_class_is_of_the_table() -> None:
-    for kind in (GraphError, OverBudget, Cancelled, ClusterLost, Fault, Unavailable, MissingBlobs, errors.DeadlineExceeded, RunRefused, errors.NotAllowed, NotBuiltYet):
+    for kind in (
+        GraphError,
+        OverBudget,
+        Cancelled,
+        ClusterLost,
+        Fault,
+        Unavailable,
+        MissingBlobs,
+        errors.DeadlineExceeded,
+        RunRefused,
+        errors.NotAllowed,
+        NotBuiltYet,
+    ):
         assert errors.TABLE[kind("x").reason].kind is kind
 
 
@@ -142,7 +155,9 @@ def test_at_most_32_missing_blobs_are_listed_and_fit_beside_long_texts() -> None
     assert isinstance(back, MissingBlobs) and back.digests == blobs(32)
 
 
-@pytest.mark.parametrize("subject", ["", "blobs", "blobs/00/1", "blobs/zz/1", f"graphs/{'00' * 32}/1", f"blobs/{'00' * 32}/-1", f"blobs/{'00' * 32}/x", f"blobs/{'00' * 32}"])
+@pytest.mark.parametrize(
+    "subject", ["", "blobs", "blobs/00/1", "blobs/zz/1", f"graphs/{'00' * 32}/1", f"blobs/{'00' * 32}/-1", f"blobs/{'00' * 32}/x", f"blobs/{'00' * 32}"]
+)
 def test_a_subject_that_is_no_blob_is_passed_over(subject: str) -> None:
     status = errors.to_status(MissingBlobs("missing", digests=blobs(1)))
     failure = details.PreconditionFailure()
@@ -201,6 +216,7 @@ def test_a_reason_newer_than_the_table_is_read_by_its_status() -> None:
     status.details.add().Pack(details.ErrorInfo(domain="backsweep.v1", reason="RESTING", metadata={"node": "x", "query": "-1"}))
     back = errors.from_status(status)
     assert isinstance(back, Unavailable) and (back.reason, back.message, back.node, back.query) == ("RESTING", "resting", None, None)
+    assert errors.may_repeat(back)
 
 
 def test_errors_cross_processes_whole() -> None:

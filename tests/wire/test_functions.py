@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+
 from backsweep.v1 import graph_pb2, types_pb2
 from backsweep.wire.graphs import decode_graph
 from backsweep_engine.errors import GraphError
@@ -159,8 +160,18 @@ WRONG = [
     Wrong("a record has a name more", lambda g: g.attributes[0].name.append("b"), "MALFORMED", 3, "sum"),
     Wrong("a record has a value more", lambda g: g.attributes[0].value.add(integer=1), "MALFORMED", 3, "sum"),
     Wrong("the name of an attribute is not one", lambda g: g.attributes[0].name.__setitem__(0, "a-b"), "MALFORMED", 3, "sum", name="a-b"),
-    Wrong("the names of a record are not sorted", lambda g: g.attributes[0].CopyFrom(graph_pb2.AttributeRecord(name=["b", "a"], value=[Value(), Value()])), "MALFORMED", 3),
-    Wrong("a name of a record is there twice", lambda g: g.attributes[0].CopyFrom(graph_pb2.AttributeRecord(name=["a", "a"], value=[Value(), Value()])), "MALFORMED", 3),
+    Wrong(
+        "the names of a record are not sorted",
+        lambda g: g.attributes[0].CopyFrom(graph_pb2.AttributeRecord(name=["b", "a"], value=[Value(), Value()])),
+        "MALFORMED",
+        3,
+    ),
+    Wrong(
+        "a name of a record is there twice",
+        lambda g: g.attributes[0].CopyFrom(graph_pb2.AttributeRecord(name=["a", "a"], value=[Value(), Value()])),
+        "MALFORMED",
+        3,
+    ),
     Wrong("a record that no node uses has no value", lambda g: g.attributes.append(blobs.record(a=Value())), "ATTRIBUTE", name="a"),
     Wrong("a text is too long", axes(Value(text="é" * 129)), "TOO_LARGE"),
     # Constants.
@@ -206,7 +217,7 @@ def test_a_graph_is_refused_when(wrong: Wrong) -> None:
     assert error.op == wrong.op or not wrong.op
     assert error.name == wrong.name or not wrong.name
     assert wrong.got in (None, error.got) and wrong.allowed in (None, error.allowed)
-    assert error.__cause__ is None and error.__suppress_context__ or error.__context__ is None
+    assert (error.__cause__ is None and error.__suppress_context__) or error.__context__ is None
 
 
 def test_near_names_are_offered_for_an_unknown_op() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from backsweep.v1 import graph_pb2
 from backsweep.wire.graphs import decode_functions, decode_graph, encode_graph
 from backsweep_engine.errors import GraphError

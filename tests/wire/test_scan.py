@@ -4,12 +4,13 @@ import time
 import tracemalloc
 
 import pytest
+from google.protobuf.descriptor import Descriptor
+
 from backsweep.v1 import backsweep_pb2, graph_pb2, query_pb2, types_pb2
 from backsweep.wire import limits, scan
 from backsweep.wire.graphs import decode_graph, encode_graph
 from backsweep.wire.scan import refuse_unknown, scan_graph
 from backsweep_engine.errors import GraphError
-from google.protobuf.descriptor import Descriptor
 from support import blobs
 
 SMALL = blobs.small().SerializeToString()

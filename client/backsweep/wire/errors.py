@@ -162,8 +162,8 @@ _NUMBERS = ("node", "function", "query")
 
 
 def row_of(error: Error) -> Row:
-    """Its line. A reason that is not in the contract is our fault."""
-    return TABLE.get(error.reason, TABLE["INTERNAL"])
+    """Its line. A reason newer than the table has the line of its class."""
+    return TABLE.get(error.reason) or TABLE[error.default_reason]
 
 
 def may_repeat(error: Error) -> bool:

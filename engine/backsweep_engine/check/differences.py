@@ -176,8 +176,8 @@ class Estimates:
         return np.abs(self.jump) > self.jump_bound
 
 
-def estimate(here: float, values: Array, step: Step, epsilon: float) -> Estimates:
-    """Derivatives and bounds from `values`, lines x WINDOW offsets, all finite.
+def estimate(here: Array, values: Array, step: Step, epsilon: float) -> Estimates:
+    """Derivatives and bounds from `here`, the values at 0, and `values`, lines x WINDOW offsets, all finite.
 
     Central, order 4 (Abramowitz and Stegun 25.3.20 combined at h and 2h; Fornberg 1988, table 1):
         D(h) = (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h = f' - 4 c4 h^4 + O(h^6)
@@ -190,7 +190,7 @@ def estimate(here: float, values: Array, step: Step, epsilon: float) -> Estimate
     """
     h = step.step
     p1, m1, p2, m2, p4, m4 = values.T
-    noise = np.maximum(step.noise, 2 * epsilon * np.abs(values).max(axis=1, initial=abs(here)))
+    noise = np.maximum(step.noise, 2 * epsilon * np.maximum(np.abs(here), np.abs(values).max(axis=1)))
     fine = (8 * (p1 - m1) - (p2 - m2)) / (12 * h)
     coarse = (8 * (p2 - m2) - (p4 - m4)) / (24 * h)
     truncation = np.abs(coarse - fine)

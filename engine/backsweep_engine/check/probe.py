@@ -17,6 +17,7 @@ import numpy as np
 
 from ..execute.executor import Executor, Stop
 from ..graph import DTYPES, Builder, Graph, Ref, Type
+from ..ops.indexing import logical_and
 from ..ops.linear import cut, reshape
 from ..ops.term import Term, call, call_in, cast, zeros
 from ..plan.make import Budget, common_dtype, plan_rows, require_within
@@ -89,12 +90,12 @@ class Lines:
         """The probe's u."""
         return _within(self.weights[probe.direction], probe.outputs)
 
-    def moved(self, values: Mapping[str, Array], probe: Probe, offset: float) -> list[Array]:
-        """The graph's inputs at x + a v, as `evaluate` makes them."""
-        moved, at = dict(values), 0
+    def moved(self, point: Mapping[str, Array], probe: Probe, offset: float) -> list[Array]:
+        """The graph's inputs at x + a v, as the probe graph makes them."""
+        moved, at = dict(point), 0
         line = self.direction(probe) * offset
         for name, type in zip(self.wrt, self.types, strict=True):
-            moved[name] = values[name] + line[at : at + type.size].astype(type.dtype).reshape(type.shape)
+            moved[name] = point[name] + line[at : at + type.size].astype(type.dtype).reshape(type.shape)
             at += type.size
         return [moved[name] for name in self.graph.input_names]
 
@@ -147,7 +148,7 @@ def _picked(vectors: Term, which: Term, first: Term, last: Term) -> Term:
     """Row `which` of a matrix, zero outside first <= i < last."""
     vector: Term = call("take", vectors, which, axis=0)
     i: Term = call_in(vectors.builder, "iota", size=vector.size)
-    picked: Term = np.where((i >= first) & (i < last), vector, zeros(vectors.builder, vector.type))  # type: ignore[call-overload]
+    picked: Term = call("where", logical_and(i >= first, i < last), vector, zeros(vectors.builder, vector.type))
     return picked
 
 
@@ -157,15 +158,28 @@ def plan_probes(graph: Graph, wrt: Sequence[str], count: int, rows: int, budget:
     return plan_rows(probe_graph(graph, wrt, count, names), names[len(_SHARED) :], rows, budget, block)
 
 
-def evaluate(lines: Lines, values: Mapping[str, Array], probes: Sequence[Probe], offsets: Array, executor: Executor, stop: Stop, budget: Budget, block: int) -> Array:
-    """<u, f(x + a v)> for every probe and offset, probes x offsets, in float64."""
-    rows = len(probes) * offsets.size
-    plan = plan_probes(lines.graph, lines.wrt, len(lines.directions), rows, budget, block)
-    require_within(plan.promise, budget)
-    columns = np.array([(p.direction, *p.inputs, *p.outputs) for p in probes], np.int64).repeat(offsets.size, axis=0)
-    per_row = [np.tile(offsets.astype(float), len(probes)), *[np.ascontiguousarray(c) for c in columns.T]]
-    given = dict(zip(lines.names, [lines.directions, lines.weights, *per_row], strict=True))
-    result = np.empty(rows)
-    for b in executor.blocks(plan, {**values, **given}, stop):
-        result[b.start : b.stop] = b.array[:, 0]
-    return result.reshape(len(probes), offsets.size)
+@dataclass(slots=True)
+class Bench:
+    """Where values are taken: lines through one point, and what runs them. `evaluations` counts the values taken."""
+
+    lines: Lines
+    point: Mapping[str, Array]
+    executor: Executor
+    stop: Stop
+    budget: Budget
+    block: int
+    evaluations: int = 0
+
+    def along(self, probes: Sequence[Probe], offsets: Array) -> Array:
+        """<u, f(x + a v)> for every probe and offset a, probes x offsets, in float64."""
+        lines, rows = self.lines, len(probes) * offsets.size
+        plan = plan_probes(lines.graph, lines.wrt, len(lines.directions), rows, self.budget, self.block)
+        require_within(plan.promise, self.budget)
+        columns = np.array([(p.direction, *p.inputs, *p.outputs) for p in probes], np.int64).repeat(offsets.size, axis=0)
+        per_row = [np.tile(offsets.astype(np.float64), len(probes)), *[np.ascontiguousarray(c) for c in columns.T]]
+        given = dict(zip(lines.names, [lines.directions, lines.weights, *per_row], strict=True))
+        result = np.empty(rows)
+        for block in self.executor.blocks(plan, {**self.point, **given}, self.stop):
+            result[block.start : block.stop] = block.array[:, 0]
+        self.evaluations += rows
+        return result.reshape(len(probes), offsets.size)

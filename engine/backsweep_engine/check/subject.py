@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..execute.executor import Executor, Stop
 from ..graph import Graph, Type
-from ..plan.make import Ask, Budget, make_plan, require_within, seed_name
+from ..plan.make import Ask, make_plan, require_within, seed_name
 from ..query import Gradient, Jvp, Vjp
 from ..transforms import derive
 from ..transforms.expand import expand
 from ..transforms.rewrite import positions
-from .probe import Lines, Probe, is_scalar
+from .probe import Bench, Lines, Probe, is_scalar
 
 Array = np.ndarray[Any, Any]
 
@@ -77,10 +76,11 @@ def given_gradient(lines: Lines, given: Mapping[str, Array]) -> GradientOf:
     return GradientOf(lines, np.concatenate([np.asarray(given[name], np.float64).reshape(-1) for name in lines.wrt]), 0)
 
 
-def own_gradient(lines: Lines, values: Mapping[str, Array], executor: Executor, stop: Stop, budget: Budget) -> GradientOf:
-    plan = make_plan(lines.graph, [Ask(Gradient(lines.wrt), {})], budget)
-    require_within(plan.promise, budget)
-    parts = {b.part: b.array for b in executor.blocks(plan, values, stop)}
+def own_gradient(bench: Bench) -> GradientOf:
+    lines = bench.lines
+    plan = make_plan(lines.graph, [Ask(Gradient(lines.wrt), {})], bench.budget)
+    require_within(plan.promise, bench.budget)
+    parts = {b.part: b.array for b in bench.executor.blocks(plan, bench.point, bench.stop)}
     return GradientOf(lines, np.concatenate([parts[k].reshape(-1).astype(np.float64) for k in range(len(lines.wrt))]), 1)
 
 
@@ -88,18 +88,14 @@ def own_gradient(lines: Lines, values: Mapping[str, Array], executor: Executor, 
 class Product:
     """Our own derivative of any graph: forward mode for even directions, reverse mode for odd ones."""
 
-    lines: Lines
-    values: Mapping[str, Array]
-    executor: Executor
-    stop: Stop
-    budget: Budget
-    evaluations: int = field(default=0)
+    bench: Bench
+    evaluations: int = 0
 
     def claims(self, probes: Sequence[Probe]) -> Claims:
         pairs: list[tuple[float, float]] = [(math.nan, math.inf)] * len(probes)
         forward = [i for i, p in enumerate(probes) if p.direction % 2 == 0]
         reverse = [i for i, p in enumerate(probes) if p.direction % 2 == 1]
-        lines = self.lines
+        lines = self.bench.lines
         if forward:
             tangents = np.array([lines.direction(probes[i]) for i in forward])
             moved = self._run(Jvp(lines.wrt, True), lines.wrt, lines.types, tangents)[:, self._floating_columns()]
@@ -115,7 +111,7 @@ class Product:
 
     def _floating_columns(self) -> Array:
         """A jvp's rows have zeros for the outputs that are not floating."""
-        return np.concatenate([np.full(t.size, t.is_float) for t in self.lines.graph.output_types])
+        return np.concatenate([np.full(t.size, t.is_float) for t in self.bench.lines.graph.output_types])
 
     def _run(self, query: Jvp | Vjp, names: Sequence[str], types: Sequence[Type], seeds: Array) -> Array:
         """One run over many seeds: seeds x entries of the answer."""
@@ -125,17 +121,18 @@ class Product:
             cut[name] = np.ascontiguousarray(seeds[:, at : at + type.size].astype(type.dtype).reshape(-1, *type.shape))
             at += type.size
         asked = Ask(query, {name: Type(a.dtype, a.shape) for name, a in cut.items()})
-        plan = make_plan(self.lines.graph, [asked], self.budget)
-        require_within(plan.promise, self.budget)
+        bench = self.bench
+        plan = make_plan(bench.lines.graph, [asked], bench.budget)
+        require_within(plan.promise, bench.budget)
         seeded = {seed_name(0, name): a for name, a in cut.items()}
-        blocks = sorted(self.executor.blocks(plan, {**self.values, **seeded}, self.stop), key=lambda b: b.start)
+        blocks = sorted(bench.executor.blocks(plan, {**bench.point, **seeded}, bench.stop), key=lambda b: b.start)
         return np.concatenate([b.array for b in blocks]).astype(np.float64)
 
 
-def derivative_at(lines: Lines, values: Mapping[str, Array], probe: Probe) -> tuple[Graph, list[Array]]:
+def derivative_at(lines: Lines, point: Mapping[str, Array], probe: Probe) -> tuple[Graph, list[Array]]:
     """The graph that makes our claim for a probe, and its inputs: to find the node that made a NaN."""
     graph, wrt = expand(lines.graph), positions(lines.graph, lines.wrt)
-    inputs = [values[name] for name in graph.input_names]
+    inputs = [point[name] for name in graph.input_names]
     if is_scalar(graph):
         return expand(derive.gradient(graph, wrt)), inputs
     forward = probe.direction % 2 == 0

@@ -8,16 +8,14 @@ nothing else; none of them knows how many entries there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..execute.executor import Executor, Stop
-from ..plan.make import Budget
 from .differences import WINDOW, Estimates, Step, estimate
-from .probe import Lines, Probe, evaluate
+from .probe import Bench, Probe
 from .subject import Claims, Subject
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +30,7 @@ _CLAIM_FACTOR = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round showed, one entry a probe. `finite`: all values of all windows were."""
+    """What one round showed, one entry a probe. `rounding`: bound on that of the differences and of the claim."""
 
     probes: tuple[Probe, ...]
     estimates: Estimates
@@ -41,7 +39,7 @@ class Round:
 
     @property
     def mismatch(self) -> Array:
-        return np.abs(self.estimates.derivative - self.claims.value)
+        return np.asarray(np.abs(self.estimates.derivative - self.claims.value))
 
     @property
     def bound(self) -> Array:
@@ -56,58 +54,58 @@ class Round:
         """Failed, and neither a kink nor estimates that do not settle can be the reason."""
         e = self.estimates
         jump = float(np.abs(e.jump[e.kinked]).max(initial=0.0))
-        return ~(self.mismatch <= self.bound + _KINK_FACTOR * jump) & e.converging
+        unclear = ~e.converging | (np.isnan(self.mismatch) & e.kinked)
+        return ~(self.mismatch <= self.bound + _KINK_FACTOR * jump) & ~unclear
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A probe of one entry that failed: what differences and subject say, and the bound on the former."""
+
+    probe: Probe
+    expected: float
+    claimed: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """`evaluations` counts values of the graph; the subject counts its own."""
+    """`here`: the value at the point, where all probes share it (a scalar graph); otherwise None."""
 
-    lines: Lines
-    values: Mapping[str, Array]
+    bench: Bench
     subject: Subject
+    step: Step
     epsilon: float
-    executor: Executor
-    stop: Stop
-    budget: Budget
-    block: int
-    evaluations: int = 0
+    here: float | None
 
-    def along(self, probes: Sequence[Probe], offsets: Array) -> Array:
-        """Values, probes x offsets: one plan over rows."""
-        self.evaluations += len(probes) * offsets.size
-        return evaluate(self.lines, self.values, probes, offsets, self.executor, self.stop, self.budget, self.block)
+    def values(self, probes: Sequence[Probe]) -> Array:
+        """At the point and in the window, probes x (1 + WINDOW)."""
+        if self.here is None:
+            return self.bench.along(probes, np.concatenate([[0.0], WINDOW * self.step.step]))
+        return np.insert(self.bench.along(probes, WINDOW * self.step.step), 0, self.here, axis=1)
 
-    def round(self, probes: Sequence[Probe], step: Step, here: float | None) -> Round | Array:
-        """One round; the values instead if some are not finite.
-
-        `here`: the value at the point, where all probes share it; otherwise it is evaluated too.
-        """
-        if here is None:
-            table = self.along(probes, np.concatenate([[0.0], WINDOW * step.step]))
-            centre, table = table[:, 0], table[:, 1:]
-        else:
-            table = self.along(probes, WINDOW * step.step)
-            centre = np.full(len(probes), here)
-        if not (np.isfinite(table).all() and np.isfinite(centre).all()):
-            return table
-        estimates = estimate(centre, table, step, self.epsilon)
+    def judge(self, probes: Sequence[Probe], values: Array) -> Round:
+        """From their values, all finite."""
+        estimates = estimate(values[:, 0], values[:, 1:], self.step, self.epsilon)
         claims = self.subject.claims(probes)
         return Round(tuple(probes), estimates, claims, estimates.roundoff + _CLAIM_FACTOR * self.epsilon * claims.spread)
 
-    def worst(self, suspects: Sequence[Probe], step: Step, here: float | None, most: int) -> list[tuple[Probe, float, float, float]]:
-        """The single entries at fault below `suspects`: (probe, expected, claimed, bound), the worst first.
+    def worst(self, suspects: Sequence[Probe], most: int) -> list[Finding]:
+        """The single entries at fault below `suspects`, the worst first.
 
         Each round halves every suspect, first over the inputs' entries, then over the outputs', and
         follows the halves that fail, at most `most` of them, so errors that cancel in a whole part as soon as
         they part. log2(entries) rounds of at most 2 `most` probes.
         """
-        found: list[tuple[Probe, float, float, float]] = []
+        found: list[Finding] = []
         live = list(suspects)
         while live:
-            judged = self.round(live, step, here)
-            if not isinstance(judged, Round):
+            values = self.values(live)
+            whole = np.flatnonzero(np.isfinite(values).all(axis=1))
+            live, values = [live[i] for i in whole.tolist()], values[whole]
+            if not live:
                 break
+            judged = self.judge(live, values)
             order = np.flatnonzero(judged.evident)
             order = order[np.argsort(-np.nan_to_num(judged.mismatch[order], nan=np.inf), kind="stable")][:most]
             live = []
@@ -116,8 +114,8 @@ class Trial:
                 live += halves
                 if not halves:
                     expected, claimed = float(judged.estimates.derivative[i]), float(judged.claims.value[i])
-                    found.append((judged.probes[i], expected, claimed, float(judged.bound[i])))
-        found.sort(key=lambda f: -np.nan_to_num(abs(f[1] - f[2]), nan=np.inf))
+                    found.append(Finding(judged.probes[i], expected, claimed, float(judged.bound[i])))
+        found.sort(key=lambda f: -np.nan_to_num(abs(f.expected - f.claimed), nan=np.inf))
         return found[:most]
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..errors import Cancelled
 from ..graph import Graph
 from ..plan.plan import Axis, Plan, Sweep
 from ..transforms.batch import batch
@@ -60,6 +61,8 @@ class Local:
         for sweep in plan.sweeps:
             shared = shared_of(sweep, pool)
             for start, end in sweep.ranges():
+                if stop():
+                    raise Cancelled("the work was stopped")
                 array = compute(sweep, shared, rows_of(sweep, pool, start, end), start, end, stop)
                 yield Block(sweep.query, 0, sweep.axis, start, end, array)
 

@@ -18,7 +18,7 @@ from ..graph import DTYPES, Builder, Graph, Node, Ref, Type
 from ..ops.linear import cut, reshape
 from ..ops.op import lookup
 from ..ops.term import Term, call, cast, zeros
-from ..query import Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp, wrt_of
+from ..query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp, wrt_of
 from ..transforms import derive
 from ..transforms.batch import batch
 from ..transforms.expand import expand
@@ -77,7 +77,7 @@ def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozen
             _sweep_rows(drawing, k, derived, names, rows, names, count, Axis.ROW)
         elif isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)):
             _sweep_basis(drawing, k, graph, ask.query)
-        else:
+        elif not isinstance(ask.query, Check):  # a check plans its own rounds
             drawing.whole(k, derived, names)
     return drawing.plan(budget, [getattr(ask.query, "block", 0) for ask in asks], batched, points)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.ops import TABLE
 from backsweep_engine.ops.op import Expansion, Structured, Zero
@@ -18,6 +19,7 @@ from backsweep_engine.ops.term import Term
 from backsweep_engine.transforms import derive
 from backsweep_engine.transforms.batch import batch
 from backsweep_engine.transforms.linearize import linearize
+from backsweep_engine.transforms.rewrite import inline
 from support.cases import Case, differentiable, every, single
 from support.differences import along
 from support.draw import directions
@@ -178,7 +180,7 @@ def test_the_tangent_is_the_limit_of_differences(case: Case, seed: int) -> None:
 @pytest.mark.parametrize("case", SINGLE, ids=str)
 def test_a_float32_tangent_is_the_float64_one_rounded(case: Case) -> None:
     x = exact(case)
-    v, given = moving(case, 0)
+    _, given = moving(case, 0)
     double = case.retyped(float32="float64")
     assert double is not None
     wanted = run(jvp_of(double), *[a.astype(np.float64) if a.dtype == np.float32 else a for a in x], *[d.astype(np.float64) for d in given])
@@ -234,8 +236,6 @@ def weighted(case: Case) -> Graph:
     graph = case.graph()
 
     def f(*x: Term) -> Any:
-        from backsweep_engine.transforms.rewrite import inline
-
         total: Any = 0.0
         for y in inline(x[0].builder, graph, x):
             weights = np.linspace(1, 2, y.size).reshape(y.shape).astype(y.dtype if y.dtype.kind == "f" else np.float64)

@@ -1,0 +1,59 @@
+"""The server as a process: `python -m backsweep_server`.
+
+Its first line on stdout is `ready HOST:PORT`; log lines go to stderr. SIGTERM or SIGINT stops it
+without losing a call; a second one stops it at once. Exit status 2: a setting is wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from . import observe
+from .settings import SettingError, Settings, from_environment
+
+
+def main() -> int:
+    stopping = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    try:
+        settings = from_environment()
+        observe.start(settings.log_level)
+        _pin_threads(settings)
+        # Only now: loading takes most of the start, and a wrong setting is told before.
+        from .serving import Serving
+
+        serving = Serving(settings)
+    except SettingError as error:
+        print(f"backsweep: {error}", file=sys.stderr)
+        return 2
+    print(f"ready {serving.address}", flush=True)
+    stopping.wait()
+    if not serving.stop():
+        # A thread is inside one long operation; the interpreter would wait for it.
+        logging.shutdown()
+        os._exit(0)
+    return 0
+
+
+def _pin_threads(settings: Settings) -> None:
+    """Bits depend on the number of BLAS threads, and two on two shared cores took many times as long as one."""
+    import scipy.linalg  # noqa: F401  # loads SciPy's BLAS beside NumPy's, so that both are pinned
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(settings.blas_threads)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

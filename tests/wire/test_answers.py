@@ -1,0 +1,86 @@
+"""Results, verdicts, notes, promises and usage come back as they went."""
+
+import numpy as np
+import pytest
+
+from backsweep.v1 import backsweep_pb2, query_pb2, types_pb2
+from backsweep.wire import answers
+from backsweep.wire.answers import Answer, Usage
+from backsweep.wire.errors import NotBuiltYet
+from backsweep_engine import query as ask
+from backsweep_engine.answer import NonFinite
+from backsweep_engine.check.verdict import Entry, Outcome, Verdict
+from backsweep_engine.errors import Fault
+from backsweep_engine.plan.plan import Promise
+
+NAN = np.frombuffer(b"\x2a\0\0\0\0\0\xf8\xff", "<f8")
+VERDICT = Verdict(
+    Outcome.WRONG, "one entry", (Entry("w", (1, 2), 1.5, 2.5, 1e-9, "y"), Entry("s", (), np.inf, -0.0, 0.0)), 4, 1e-7, 1e-12, 1e-10, 2**64 - 1, 77
+)
+
+
+@pytest.mark.parametrize(
+    "query, arrays, form",
+    [
+        (ask.Gradient(("w",)), [np.arange(3.0), np.array(True)], "arrays"),
+        (ask.Value(), [NAN], "arrays"),
+        (ask.Jacobian(("w",)), [np.arange(6.0).reshape(2, 3)], "matrix"),
+        (ask.Hessian(("w",)), [np.zeros((0, 0))], "matrix"),
+        (ask.Jvp(("w",), many=True), [np.ones((2, 1))], "matrix"),
+        (ask.Jvp(("w",)), [np.ones(2)], "arrays"),
+        (ask.Jacobian(("w",)), [], None),
+        (ask.Gradient(("w",)), [], None),
+    ],
+)
+def test_a_result_survives_the_wire(query: ask.Query, arrays: list[np.ndarray], form: str | None) -> None:
+    message = query_pb2.Result.FromString(answers.encode_result(query, Answer(tuple(arrays))).SerializeToString())
+    assert message.WhichOneof("answer") == form
+    back = answers.decode_result(message)
+    assert [a.tobytes() for a in back.arrays] == [a.tobytes() for a in arrays]
+    assert all(a.flags.writeable and a.flags.owndata for a in back.arrays)
+    assert back.verdict is None and back.notes == ()
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_a_verdict_survives_the_wire(outcome: Outcome) -> None:
+    verdict = Verdict(outcome, VERDICT.why, VERDICT.worst, 4, 1e-7, 1e-12, 1e-10, 2**64 - 1, 77)
+    message = answers.encode_result(ask.Check(("w",)), Answer(verdict=verdict))
+    assert answers.decode_result(query_pb2.Result.FromString(message.SerializeToString())).verdict == verdict
+
+
+def test_an_outcome_that_is_not_known_cannot_tell() -> None:
+    for number in (0, 9):
+        assert answers.decode_verdict(query_pb2.Verdict(outcome=number)).outcome is Outcome.CANNOT_TELL  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("node", [0, 7, None])
+@pytest.mark.parametrize("kind", ["nan", "inf"])
+def test_a_note_survives_the_wire_and_names_its_part(node: int | None, kind: str) -> None:
+    note = NonFinite(2, 1, node, "log", kind, True)
+    message = answers.encode_result(ask.Gradient(("w",)), Answer((np.ones(1), NAN), notes=(note,)), outputs=("v", "w"))
+    assert message.non_finite[0].output == "w"
+    assert not message.non_finite[0].HasField("function")  # main
+    assert answers.decode_result(query_pb2.Result.FromString(message.SerializeToString()), query=2).notes == (note,)
+
+
+def test_a_result_that_is_not_one_is_a_fault_of_the_server() -> None:
+    wrong = types_pb2.Array(dtype=types_pb2.DATA_TYPE_FLOAT64, shape=[2], data=bytes(8))
+    for message in (query_pb2.Result(arrays=types_pb2.Arrays(arrays=[wrong])), query_pb2.Result(matrix=query_pb2.Matrix(dense=wrong))):
+        with pytest.raises(Fault):
+            answers.decode_result(message)
+
+
+def test_a_sparse_matrix_is_not_read_yet() -> None:
+    with pytest.raises(NotBuiltYet):
+        answers.decode_result(query_pb2.Result(matrix=query_pb2.Matrix(sparse=query_pb2.SparseMatrix())))
+
+
+def test_a_promise_survives_the_wire_and_flops_beyond_its_numbers_are_the_most_there_are() -> None:
+    promise = Promise(10**12, 2**40, 2**30, 8)
+    assert answers.decode_promise(answers.encode_promise(promise)) == promise
+    assert answers.encode_promise(Promise(2**70, 0, 0, 0)) == backsweep_pb2.Promise(flops=2**64 - 1, blocks=1)
+
+
+def test_usage_survives_the_wire() -> None:
+    usage = Usage(1, 2, 3, 4, 5, 6.5, "cluster")
+    assert answers.decode_usage(answers.encode_usage(usage)) == usage
