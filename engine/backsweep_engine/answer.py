@@ -152,9 +152,15 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
 
 
 class Collected:
-    """Events in any order become whole answers: arrays allocated from the outlines, filled as blocks come."""
+    """Events in any order become whole answers: arrays allocated from the outlines, filled as blocks come.
+
+    Raises OverBudget if the answers held whole, beside the work itself, pass the budget: a stream of
+    blocks does not hold them.
+    """
 
     def __init__(self, work: Work) -> None:
+        promise = work.promise
+        require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
         self._arrays = [[np.empty(p.type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
         self._verdicts: dict[int, Verdict] = {}
         self._notes: list[NonFinite] = []

@@ -94,7 +94,7 @@ def _chain(x: Any) -> Any:
 
 
 def _gathered(x: Any) -> Any:
-    return np.sum(np.exp(x[np.array([0, 2, 2, 5, -1])]) * np.arange(5.0)) + np.sum(np.where(x > 0, np.sqrt(abs(x)), x))
+    return np.sum(np.exp(x[np.array([0, 2, 2, 5, -1])]) * np.arange(5.0)) + np.sum(np.where(x > 0, np.sqrt(1 + abs(x)), x))
 
 
 SCALAR: dict[str, tuple[Callable[..., Any], dict[str, Type]]] = {

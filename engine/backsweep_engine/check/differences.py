@@ -30,6 +30,9 @@ _NOISE_FACTOR = 8.0
 difference of values then has a bound of 12 of its own deviations, so an estimate three times too
 small (it rests on about five degrees of freedom) still leaves four."""
 
+_UNEXPLAINED = 100.0
+"""Noise above so many roundings of the value is either cancellation or no noise at all."""
+
 _MAX_RUNGS = 24
 
 
@@ -93,8 +96,8 @@ def noise_deviation(values: Array) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the scout chose. `noise`: bound on the error of one value. `resolved`: the function does
-    not change over the smallest step as much as over the chosen one (else all it shows is aliasing)."""
+    """What the scout chose. `noise`: bound on the error of one value. `resolved`: not all that was seen is noise
+    that rounding does not explain, as of a function that swings within the smallest step."""
 
     step: float
     noise: float
@@ -134,9 +137,9 @@ def choose(steps: Ladder, values: Array) -> Step | None:
         agrees = np.abs(fourth[:j] - fourth[j]) <= total[:j] + total[j]
         if agrees.all() and total[j] < total[best]:
             best = j
-    change = np.maximum(np.abs(plus - here), np.abs(minus - here))
-    noise = float(noises[best])
-    return Step(float(h[best + 1]), noise, bool(change[0] <= max(0.25 * change[best + 1], 10 * noise)))
+    noise, floor = float(noises[best]), 2 * steps.epsilon * max(float(size[best]), abs(float(here)))
+    change = max(abs(float(plus[best + 1] - here)), abs(float(minus[best + 1] - here)))
+    return Step(float(h[best + 1]), noise, change > 2 * noise or noise <= _UNEXPLAINED * floor)
 
 
 def _noise(steps: Ladder, values: Array, even: Array) -> float:

@@ -1,0 +1,43 @@
+"""The README is true: its program runs, its list of functions is the table's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from backsweep_engine.ops import SPELLINGS
+
+import backsweep as bs
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def program() -> str:
+    """The indented block under "## Use"."""
+    section = README.split("## Use\n")[1].split("## ")[0]
+    return "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line.strip())
+
+
+def test_the_first_program_of_the_readme_is_short_and_runs(tmp_path: Path) -> None:
+    lines = [line for line in program().splitlines() if line.strip()]
+    assert len(lines) <= 12
+    (tmp_path / "first.py").write_text(program(), encoding="utf-8")
+    done = subprocess.run([sys.executable, "first.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "(30, 30)" in done.stdout and "right" in done.stdout
+
+
+def test_the_readme_lists_every_numpy_function_that_is_traced_and_no_other() -> None:
+    section = README.split("## What can be traced\n")[1].split("Beside them")[0]
+    listed = re.findall(r"`(\w+)`", section)
+    traced = {f.__name__ for f in SPELLINGS if getattr(np, f.__name__, None) is not None}
+    assert listed == sorted(set(listed))
+    assert set(listed) == traced
+
+
+def test_every_public_name_can_be_had() -> None:
+    for name in bs.__all__:
+        assert getattr(bs, name) is not None
