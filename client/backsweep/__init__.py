@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .functions import log_softmax, logsumexp, relu, sigmoid, softmax, softplus, stop_gradient
     from .inprocess import local
     from .service import Function, Service, Usage
-    from .types import bool_, float32, float64, int32, int64
+    from .dtypes import bool_, float32, float64, int32, int64
     from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
 
 __version__ = "0.1.0"
@@ -36,7 +36,7 @@ _HOMES = {
     ".functions": "log_softmax logsumexp relu sigmoid softmax softplus stop_gradient",
     ".inprocess": "local",
     ".service": "Function Service Usage",
-    ".types": "bool_ float32 float64 int32 int64",
+    ".dtypes": "bool_ float32 float64 int32 int64",
     ".wire.errors": "DeadlineExceeded MissingBlobs NotAllowed NotBuiltYet RunRefused Unavailable",
     "backsweep_engine.check.verdict": "Outcome Verdict",
     "backsweep_engine.errors": "Cancelled ClusterLost Error Fault GraphError OverBudget",

@@ -231,6 +231,7 @@ class Remote:
 
     def _collect(self, stream: Iterator[pb.RunResponse], progress: Progress | None) -> list[Answer]:
         joiner: Joiner | None = None
+        answers: list[Answer] | None = None
         blocks = received = total = 0
         for event in stream:
             received += event.ByteSize()
@@ -250,8 +251,11 @@ class Remote:
                     self._count(Usage(bytes_down=received, blocks=usage.blocks, workers=usage.workers))
                     rest = [decode_result(result, k) for k, result in enumerate(event.done.results)]
                     arrays = joiner.finish([answer.arrays for answer in rest])
-                    return [Answer(tuple(a), answer.verdict, answer.notes) for a, answer in zip(arrays, rest, strict=True)]
-        raise Fault("the stream of a run ended without Done")
+                    answers = [Answer(tuple(a), answer.verdict, answer.notes) for a, answer in zip(arrays, rest, strict=True)]
+        # Read to its end: a stream let go before would be a cancelled call to the server.
+        if answers is None:
+            raise Fault("the stream of a run ended without Done")
+        return answers
 
     def _repeated(self, once: Callable[[], T], blobs: Mapping[Digest, Any], deadline: float) -> T:
         """Repeats a call while the server is away or busy, and after uploading what it lost."""

@@ -18,7 +18,7 @@ from backsweep_engine.ops.term import Term, call, elementwise
 
 from .lines import locate, show
 from .trees import mapped
-from .types import as_array
+from .dtypes import as_array
 
 Axis = int | tuple[int, ...] | None
 

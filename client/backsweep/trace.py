@@ -23,7 +23,7 @@ from backsweep_engine.transforms.rewrite import Rewrite
 
 from .lines import blame, definition, locate, show
 from .trees import Tree, flatten
-from .types import as_array, as_type
+from .dtypes import as_array, as_type
 
 Array = np.ndarray[Any, Any]
 E = TypeVar("E", bound=Error)

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from backsweep_engine.graph import DTYPES, Builder, Graph, Type
-from backsweep_engine.ops.term import Term, call, call_in, lift
+from backsweep_engine.ops.term import Term, call, call_several, lift
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,16 @@ def apply(name: str, types: Sequence[Type], attributes: Mapping[str, Any]) -> Gr
     """The graph of one op on inputs of these types; several results are several outputs."""
     builder = Builder()
     operands = [Term(builder, builder.input(f"x{i}", type)) for i, type in enumerate(types)]
-    if not operands:
-        return builder.build([("", call_in(builder, name, **attributes).ref)])
-    results = call(name, *operands, **attributes)
-    several = results if isinstance(results, tuple) else (results,)
-    return builder.build([(str(i) if len(several) > 1 else "", y.ref) for i, y in enumerate(several)])
+    results = call_several(builder, name, *operands, **attributes)
+    return builder.build([(str(i) if len(results) > 1 else "", y.ref) for i, y in enumerate(results)])
 
 
 def cond(condition: Term, then: Callable[..., Any], otherwise: Callable[..., Any], *operands: Term) -> Any:
-    """The op cond with both branches traced from functions of the operands."""
+    """The op cond with both branches traced from functions of the operands; a tuple if they return several values."""
     types = {f"x{i}": t.type for i, t in enumerate(operands)}
-    return call("cond", condition, *operands, then=build(then, **types), otherwise=build(otherwise, **types))
+    branches = {"then": build(then, **types), "otherwise": build(otherwise, **types)}
+    results = call_several(condition.builder, "cond", condition, *operands, **branches)
+    return results[0] if len(results) == 1 else results
 
 
 def _logistic(w: Any, X: Any, y: Any) -> Any:
@@ -83,7 +82,7 @@ def _pieces(x: Any) -> Any:
 
 
 def _chosen(x: Any) -> Any:
-    big = np.sum(x) > 0
+    big = np.sum(x) > -1
     return np.sum(cond(big, lambda v: np.sin(v) * v, lambda v: np.exp(v), x))
 
 

@@ -36,8 +36,12 @@ class Comparisons:
         self.held(difference <= AGREEMENT, f"{name:<34} {_shape(got):<10} served {_peek(got)}   formula {_peek(formula)}   differ by {difference:.1e}")
 
     def held(self, good: bool, line: str) -> None:
-        print(f"  {'ok  ' if good else 'FAIL'} {line}")
+        print(f"  {'ok  ' if good else 'FAIL'} " + line.replace("\n", "\n       "))
         self.all_held &= bool(good)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _shape(array: Any) -> str:
@@ -66,7 +70,7 @@ def run(executor: str) -> int:
         print(
             f"\ntook {time.monotonic() - started:.1f} s in all; {usage.calls} calls in {usage.seconds:.1f} s, "
             f"{usage.bytes_up / 1024:.0f} KiB up (the data once), {usage.bytes_down / 1024:.0f} KiB down, "
-            f"{usage.blocks} blocks, {usage.workers} worker{'s' if usage.workers != 1 else ''}"
+            f"{usage.blocks} blocks, {_count(usage.workers, 'worker')}"
         )
     print("every comparison held" if held.all_held else "SOME COMPARISONS FAILED")
     return 0 if held.all_held else 1
@@ -89,7 +93,11 @@ def _derivatives(f: bs.Function, service: bs.Service, X: Any, y: Any, held: Comp
     held.show("hvp", f.hvp(w, tangent=v), h @ v)
     held.show("hvp (5 vectors at once)", f.hvp(w, tangent=many), many @ h)
     held.show("hessian", f.hessian(w), h)
-    held.show("jacobian (per-example losses)", losses.jacobian(w, block=3, progress=_bar("jacobian in blocks of 3 columns")), jacobian)
+    before, started = service.usage, time.monotonic()
+    blockwise = losses.jacobian(w, block=3, progress=_bar("jacobian in blocks of 3 columns"))
+    used, seconds = service.usage, time.monotonic() - started
+    held.show("jacobian (per-example losses)", blockwise, jacobian)
+    print(f"       {used.blocks - before.blocks} blocks over {_count(used.workers, 'worker')} in {seconds:.1f} s, their start included")
 
 
 def _checks(f: bs.Function, held: Comparisons) -> None:
@@ -143,7 +151,7 @@ def _bar(title: str) -> Any:
 @contextmanager
 def _server(executor: str) -> Iterator[str]:
     """A server process on a free port of loopback, ended when the block ends, whatever happens."""
-    environment = {**os.environ, "BACKSWEEP_LISTEN": "127.0.0.1:0", "BACKSWEEP_EXECUTOR": executor, "BACKSWEEP_LANES": "2"}
+    environment = {**os.environ, "BACKSWEEP_LISTEN": "127.0.0.1:0", "BACKSWEEP_EXECUTOR": executor, "BACKSWEEP_LANES": "2", "BACKSWEEP_LOG_LEVEL": "warning"}
     process = subprocess.Popen([sys.executable, "-m", "backsweep_server"], env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -70,7 +70,19 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     builder.origin = graph.nodes[graph.outputs[0].node].origin
     seed = ones(builder, graph.output_types[0])
     results = inline(builder, both, [*inputs, seed])
-    return simplify(builder.build([(name, y.ref) for name, y in zip(both.output_names, results, strict=True)]))
+    names = fresh_outputs(both.output_names)
+    return simplify(builder.build([(name, y.ref) for name, y in zip(names, results, strict=True)]))
+
+
+def fresh_outputs(names: Sequence[str]) -> list[str]:
+    """Names of several outputs, as a public graph must have them: none empty, none twice."""
+    result: list[str] = []
+    for name in names:
+        new = name or "value"
+        while new in result:
+            new += "'"
+        result.append(new)
+    return result
 
 
 def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:

@@ -100,7 +100,6 @@ def test_a_chain_of_twenty_thousand_nodes_is_differentiated_without_recursion() 
         gradient = derive.gradient(graph, [0])
     finally:
         sys.setrecursionlimit(limit)
-    x = slope = 0.3, 1.0
     value, slope = 0.3, 1.0
     for _ in range(10_000):
         value, slope = math.sin(value) * 1.0001, slope * math.cos(value) * 1.0001

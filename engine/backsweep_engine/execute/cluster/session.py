@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-PREFIX = "bsw-"
+PREFIX = "bswray-"
 _LOCK = "lock"
 
 

@@ -1,0 +1,21 @@
+"""What more than one folder of tests shares: a server for the whole session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.raw import Asking, asking
+from support.server import Server, serving
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server with a small budget, so that tests can go over it."""
+    with serving(memory_bytes=256 << 20, store_bytes=64 << 20) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ask(server: Server) -> Iterator[Asking]:
+    with asking(server.address) as asked:
+        yield asked
