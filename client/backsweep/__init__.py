@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from .calls import NonFiniteWarning
     from .client import connect
     from .control import cond
+    from .dtypes import bool_, float32, float64, int32, int64
     from .functions import log_softmax, logsumexp, relu, sigmoid, softmax, softplus, stop_gradient
     from .inprocess import local
     from .service import Function, Service, Usage
-    from .dtypes import bool_, float32, float64, int32, int64
     from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
 
 __version__ = "0.1.0"

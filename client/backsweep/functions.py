@@ -16,9 +16,9 @@ from backsweep_engine.graph import Builder, Type
 from backsweep_engine.ops import compound
 from backsweep_engine.ops.term import Term, call, elementwise
 
+from .dtypes import as_array
 from .lines import locate, show
 from .trees import mapped
-from .dtypes import as_array
 
 Axis = int | tuple[int, ...] | None
 

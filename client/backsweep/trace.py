@@ -21,9 +21,9 @@ from backsweep_engine.graph import DTYPES, Builder, Graph, Ref
 from backsweep_engine.ops.term import TRACING, Term, lift
 from backsweep_engine.transforms.rewrite import Rewrite
 
+from .dtypes import as_array, as_type
 from .lines import blame, definition, locate, show
 from .trees import Tree, flatten
-from .dtypes import as_array, as_type
 
 Array = np.ndarray[Any, Any]
 E = TypeVar("E", bound=Error)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backsweep import types as bs
+from backsweep import dtypes as bs
 from backsweep.control import cond
 from backsweep.nesting import gradient, hessian, jacobian
 from backsweep.trace import trace

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backsweep import types as bs
+from backsweep import dtypes as bs
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import DTYPES, Type
 

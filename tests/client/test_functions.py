@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backsweep import dtypes as bs
 from backsweep import functions as fs
-from backsweep import types as bs
 from backsweep.nesting import gradient, jacobian
 from backsweep.trace import trace
 from backsweep_engine.errors import GraphError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backsweep import types as bs
+from backsweep import dtypes as bs
 from backsweep.control import cond
 from backsweep.nesting import gradient, hessian, hvp, jacobian, jvp, value_and_gradient, vjp
 from backsweep.trace import trace

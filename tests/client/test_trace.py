@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from backsweep import types as bs
+from backsweep import dtypes as bs
 from backsweep.lines import text as line_of
 from backsweep.trace import Traced, trace
 from backsweep_engine.errors import GraphError

@@ -70,19 +70,12 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     builder.origin = graph.nodes[graph.outputs[0].node].origin
     seed = ones(builder, graph.output_types[0])
     results = inline(builder, both, [*inputs, seed])
-    names = fresh_outputs(both.output_names)
-    return simplify(builder.build([(name, y.ref) for name, y in zip(names, results, strict=True)]))
-
-
-def fresh_outputs(names: Sequence[str]) -> list[str]:
-    """Names of several outputs, as a public graph must have them: none empty, none twice."""
-    result: list[str] = []
-    for name in names:
-        new = name or "value"
-        while new in result:
-            new += "'"
-        result.append(new)
-    return result
+    # Several outputs of a public graph have distinct names, none of them empty.
+    value, *gradients = both.output_names
+    value = value or "value"
+    while value in gradients:
+        value += "'"
+    return simplify(builder.build([(name, y.ref) for name, y in zip([value, *gradients], results, strict=True)]))
 
 
 def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
