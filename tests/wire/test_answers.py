@@ -5,10 +5,10 @@ import pytest
 
 from backsweep.v1 import backsweep_pb2, query_pb2, types_pb2
 from backsweep.wire import answers
-from backsweep.wire.answers import Answer, Usage
+from backsweep.wire.answers import Usage
 from backsweep.wire.errors import NotBuiltYet
 from backsweep_engine import query as ask
-from backsweep_engine.answer import NonFinite
+from backsweep_engine.answer import Answer, NonFinite
 from backsweep_engine.check.verdict import Entry, Outcome, Verdict
 from backsweep_engine.errors import Fault
 from backsweep_engine.plan.plan import Promise

@@ -51,6 +51,7 @@ def test_contiguous_bytes_are_not_copied() -> None:
     assert np.shares_memory(np.frombuffer(arrays.to_bytes(array), np.uint8), array)
     data = arrays.to_bytes(array).tobytes()
     assert np.shares_memory(arrays.from_bytes(Type(F64, (1000,)), data), np.frombuffer(data, np.uint8))
+    assert not arrays.from_bytes(Type(F64, (1000,)), bytearray(data)).flags.writeable
 
 
 @pytest.mark.parametrize("array", [np.array(["a"]), np.array([1j]), np.array([1], "uint8"), np.array([1.0], "float16"), np.array([None])])

@@ -63,6 +63,16 @@ def constant(array: types_pb2.Array) -> Callable[[Graph], None]:
     return change
 
 
+def stretched(*shape: int) -> Callable[[Graph], None]:
+    """Makes the graph the constant 0 broadcast to a shape."""
+
+    def change(graph: Graph) -> None:
+        constant(types_pb2.Array(dtype=blobs.FLOAT64, data=bytes(8)))(graph)
+        graph.attributes[0].value[0].ints.values.extend(shape)
+
+    return change
+
+
 def inputs(*pairs: tuple[str, types_pb2.Type]) -> Callable[[Graph], None]:
     """Makes the graph the sum of the first of these inputs."""
 
@@ -174,6 +184,9 @@ WRONG = [
     ),
     Wrong("a record that no node uses has no value", lambda g: g.attributes.append(blobs.record(a=Value())), "ATTRIBUTE", name="a"),
     Wrong("a text is too long", axes(Value(text="é" * 129)), "TOO_LARGE"),
+    # Results.
+    Wrong("a result has 2**63 bytes", stretched(2**60), "SHAPE", 0, "constant", got="float64[1152921504606846976]"),
+    Wrong("a result has 33 axes", stretched(*[1] * 33), "SHAPE", 0, "constant", got="33"),
     # Constants.
     Wrong("a constant is too large", constant(types_pb2.Array(dtype=1, shape=[129], data=bytes(1032))), "TOO_LARGE", name="max_constant_bytes", got="1032"),  # type: ignore[arg-type]
     Wrong("the bytes of a constant do not fill its shape", constant(types_pb2.Array(dtype=1, shape=[2], data=bytes(15))), "SHAPE", 0, "constant", name="value"),  # type: ignore[arg-type]

@@ -120,6 +120,20 @@ def test_nesting_of_32_is_taken_and_33_is_not_written() -> None:
     assert (caught.value.reason, caught.value.name, caught.value.got) == ("TOO_LARGE", "max_nesting", "33")
 
 
+def test_nesting_of_33_is_not_taken_either() -> None:
+    message = graph_pb2.Graph.FromString(encode_graph(nested(32)))
+    # One more level, like the last, which names the level before it.
+    held = graph_pb2.AttributeRecord()
+    held.CopyFrom(message.attributes[-1])
+    held.value[1].function = len(message.functions) - 1
+    message.attributes.append(held)
+    message.functions.append(message.functions[-1])
+    message.functions[-1].attribute[0] = len(message.attributes)
+    with pytest.raises(GraphError) as caught:
+        decode_graph(message.SerializeToString())
+    assert (caught.value.reason, caught.value.name, caught.value.got, caught.value.node) == ("TOO_LARGE", "max_nesting", "33", 2)
+
+
 def test_functions_that_use_each_other_twice_count_twice_each_time() -> None:
     assert decode_graph(encode_graph(doubled(16))).nesting == 16
     with pytest.raises(GraphError) as caught:

@@ -103,8 +103,8 @@ def decode_type(message: pb.Type | pb.Array | pb.ArrayRef) -> Type:
 
 def to_bytes(array: Array) -> memoryview:
     """The bytes of an array as they travel: a view where it is C-contiguous already."""
-    little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-    return np.ravel(little).view(np.uint8).data
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return np.ravel(little, order="C").view(np.uint8).data
 
 
 def from_bytes(type: Type, data: Buffer) -> Array:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from ..plan.plan import Plan
 from ..query import Check, Value
 from ..transforms.derive import floating_outputs
 from ..transforms.expand import expand
-from .differences import Step, choose, ladder
+from .differences import choose, ladder
 from .probe import Bench, Lines, Probe, is_scalar, lines, plan_probes
 from .subject import GradientOf, Product, Subject, derivative_at, given_gradient, own_gradient
 from .trial import Finding, Round, Trial
@@ -39,9 +40,6 @@ _DIRECTIONS = 4
 
 _WORST = 4
 """where the query leaves it open."""
-
-_TOO_WIDE = 0.25
-"""A bound above this part of all that was seen to change excludes nothing worth saying."""
 
 
 def check(
@@ -68,12 +66,12 @@ def check(
         trial = Trial(bench, subject, step, epsilon, here)
         table = trial.values(whole)
         if np.isfinite(table).all():
-            return _verdict(trial, query, trial.judge(whole, table))
+            return _verdict(*trial.settled(trial.judge(whole, table), steps.ratio, float(steps.rungs[0])), query)
         # Along another direction the domain ends sooner: a smaller step, as far as the ladder goes.
         k = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
         if not math.isfinite(table[k, 0]) or step.step <= steps.rungs[0]:
             return _not_finite(bench, query, subject.evaluations, whole[k], 0.0 if not math.isfinite(table[k, 0]) else step.step)
-        step = Step(step.step / steps.ratio, step.noise, step.resolved)
+        step = replace(step, step=step.step / steps.ratio)
 
 
 def plan_check(graph: Graph, query: Check, budget: Budget) -> Plan:
@@ -109,7 +107,7 @@ def _subject(bench: Bench, query: Check, given: Mapping[str, Array]) -> Subject:
     return own_gradient(bench) if is_scalar(bench.lines.graph) else Product(bench)
 
 
-def _verdict(trial: Trial, query: Check, judged: Round) -> Verdict:
+def _verdict(trial: Trial, judged: Round, query: Check) -> Verdict:
     e, lines = judged.estimates, trial.bench.lines
     mismatch, bound = judged.mismatch, judged.bound
     strange = _not_finite_entries(trial.subject, query) if query.given else []
@@ -135,9 +133,8 @@ def _verdict(trial: Trial, query: Check, judged: Round) -> Verdict:
     if judged.failed.any():
         why = f"the differences do not settle as the step shrinks to {trial.step.step:.1g}: a jump, or changes too fast to resolve"
         return _told(trial, query, judged, Outcome.CANNOT_TELL, why)
-    seen = float(np.max([np.abs(e.derivative), judged.claims.spread, e.slope]))
-    if float(bound.min()) > _TOO_WIDE * seen and seen > 0:
-        why = f"rounding hides the derivative: known to {float(bound.min()):.2g} at best, of {seen:.2g} seen"
+    if judged.too_wide:
+        why = f"rounding hides the derivative: known to {float(bound.min()):.2g} at best, of {judged.seen:.2g} seen"
         return _told(trial, query, judged, Outcome.CANNOT_TELL, why)
     why = f"{len(mismatch)} directional derivatives agree with differences to {float(bound.max()):.2g}"
     return _told(trial, query, judged, Outcome.RIGHT, why)

@@ -131,7 +131,12 @@ def choose(steps: Ladder, values: Array) -> Step | None:
     scatter = np.concatenate([[0.0], np.maximum.accumulate(4 * truncation * h[:-2])[:-1]])
     size = np.maximum.accumulate(np.maximum(np.abs(plus), np.abs(minus)))[2:]
     noises = np.maximum(np.maximum(noise, scatter), 2 * steps.epsilon * np.maximum(size, abs(here)))
-    total = truncation + (ratio**2 + 1 / ratio) / (ratio**2 - 1) * noises / h[:-2]
+    rounding = (ratio**2 + 1 / ratio) / (ratio**2 - 1) * noises / h[:-2]
+    # Two neighbours may agree by chance where the step is too large for either. Truncation only grows with the
+    # step, and by r^4 a rung where it is small: so it is no less than below, nor than 1/r^2 of that above.
+    truncation[:-1] = np.maximum(truncation[:-1], truncation[1:] / ratio**2)
+    truncation = np.maximum(truncation, np.concatenate([[0.0], np.maximum.accumulate(truncation - rounding)[:-1]]))
+    total = truncation + rounding
     best = 0
     for j in range(1, total.size):
         agrees = np.abs(fourth[:j] - fourth[j]) <= total[:j] + total[j]
@@ -184,8 +189,8 @@ def estimate(here: Array, values: Array, step: Step, epsilon: float) -> Estimate
 
     Central, order 4 (Abramowitz and Stegun 25.3.20 combined at h and 2h; Fornberg 1988, table 1):
         D(h) = (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h = f' - 4 c4 h^4 + O(h^6)
-    Truncation: |D(2h) - D(h)| = 60 c4 h^4, fifteen times the error of D(h); where it happens to vanish
-    along a line, the median over the lines stands in. Roundoff: the weights' absolute sum
+    Truncation: |D(2h) - D(h)| = 60 c4 h^4, fifteen times the error of D(h); it may vanish by chance along
+    a line, so the largest of all lines stands for each. Roundoff: the weights' absolute sum
     (8 + 8 + 1 + 1) / 12 = 1.5, times the noise, over h; with noise 2 eps |f| that is 3 eps |f| / h.
 
     Kink: s(h) = (f(h) - 2 f(0) + f(-h)) / h = jump + h f'' + h^3 f''''/12 + ..., so
@@ -205,10 +210,10 @@ def estimate(here: Array, values: Array, step: Step, epsilon: float) -> Estimate
     converging = np.abs(d2 - d1) <= np.abs(d4 - d2) + 2.25 * noise / h
     return Estimates(
         derivative=fine,
-        truncation=np.maximum(truncation, np.median(truncation)),
+        truncation=np.full_like(truncation, truncation.max()),
         roundoff=1.5 * noise / h,
         jump=jump,
-        jump_bound=np.maximum(jump_truncation, np.median(jump_truncation)) + 10 * noise / h,
+        jump_bound=jump_truncation.max() + 10 * noise / h,
         converging=converging & step.resolved,
         slope=np.maximum(np.abs(p4 - here), np.abs(m4 - here)) / (4 * h),
     )

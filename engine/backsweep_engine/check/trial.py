@@ -9,7 +9,7 @@ nothing else; none of them knows how many entries there are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ this many times the largest jump of the round."""
 _CLAIM_FACTOR = 4.0
 """Each product g_i v_i is right to a few roundings, of independent sign: so many epsilon of their 2-norm."""
 
+
+_TOO_WIDE = 0.25
+_MOSTLY = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -48,6 +51,16 @@ class Round:
     @property
     def failed(self) -> Array:
         return ~(self.mismatch <= self.bound)  # a NaN fails
+
+    @property
+    def seen(self) -> float:
+        """The largest of all that was seen to change, or is claimed to."""
+        return float(np.max([np.abs(self.estimates.derivative), self.claims.spread, self.estimates.slope]))
+
+    @property
+    def too_wide(self) -> bool:
+        """Even the least bound excludes nothing worth saying."""
+        return self.seen > 0 and float(self.bound.min()) > _TOO_WIDE * self.seen
 
     @property
     def evident(self) -> Array:
@@ -89,6 +102,34 @@ class Trial:
         estimates = estimate(values[:, 0], values[:, 1:], self.step, self.epsilon)
         claims = self.subject.claims(probes)
         return Round(tuple(probes), estimates, claims, estimates.roundoff + _CLAIM_FACTOR * self.epsilon * claims.spread)
+
+    def at(self, step: float) -> Trial:
+        """The same trial at another step."""
+        return replace(self, step=replace(self.step, step=step))
+
+    def settled(self, judged: Round, ratio: float, smallest: float) -> tuple[Trial, Round]:
+        """The round judged again at smaller steps, as long as one could change the finding.
+
+        That is where a kink was seen (it may lie beside the point, and smaller steps end before it), and
+        where truncation makes most of a bound that was exceeded or is too wide. A kink is refuted
+        only by a step small enough to exclude half its jump; where rounding forbids, it stands.
+        """
+        trial = self
+        while trial.step.step / ratio >= smallest:
+            e = judged.estimates
+            doubtful = judged.failed.any() or judged.too_wide
+            if not e.kinked.any() and not (doubtful and e.truncation.max() > _MOSTLY * judged.rounding.max()):
+                break
+            finer = trial.at(trial.step.step / ratio)
+            values = finer.values(judged.probes)
+            if not np.isfinite(values).all():
+                break
+            again = finer.judge(judged.probes, values)
+            refuted = np.abs(again.estimates.jump) + again.estimates.jump_bound < np.abs(e.jump) / 2
+            if not (refuted | again.estimates.kinked)[e.kinked].all():
+                break
+            trial, judged = finer, again
+        return trial, judged
 
     def worst(self, suspects: Sequence[Probe], most: int) -> list[Finding]:
         """The single entries at fault below `suspects`, the worst first.

@@ -1,0 +1,97 @@
+"""One answer, whoever computes it: in process, on 1, 2 or 3 lanes, behind a server, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from support.server import serving
+
+import backsweep as bs
+
+pytestmark = pytest.mark.cluster
+
+RANDOM = np.random.default_rng(7)
+FEATURES, LABELS = RANDOM.normal(size=(200, 12)), (RANDOM.random(200) < 0.5).astype(float)
+POINT, TANGENTS = RANDOM.normal(size=12), RANDOM.normal(size=(9, 12))
+
+
+def loss(w: Any, X: Any, y: Any) -> Any:
+    z = X @ w
+    return np.mean(np.logaddexp(0, z) - y * z) + 1e-3 * np.sum(w * w)
+
+
+def scores(w: Any, X: Any) -> Any:
+    return np.tanh(X @ w) * np.sum(np.sin(w))
+
+
+def branches(w: Any) -> Any:
+    return bs.cond(np.sum(w) > 0, lambda: np.sum(np.exp(w)), lambda: np.sum(w**3))
+
+
+def _loss(service: bs.Service) -> bs.Function:
+    return service.submit(loss, w=bs.float64[12], X=FEATURES, y=LABELS)
+
+
+def _scores(service: bs.Service) -> bs.Function:
+    return service.submit(scores, w=bs.float64[12], X=FEATURES)
+
+
+ASKED: dict[str, Callable[[bs.Service], Any]] = {
+    "value": lambda s: _loss(s)(POINT),
+    "value and gradient": lambda s: np.hstack(_loss(s).value_and_gradient(POINT)),
+    "hessian in blocks": lambda s: _loss(s).hessian(POINT, block=3),
+    "many hvps": lambda s: _loss(s).hvp(POINT, tangent=TANGENTS),
+    "hessian diagonal in blocks": lambda s: _loss(s).hessian_diagonal(POINT, block=5),
+    "jacobian, forward, in blocks": lambda s: _scores(s).jacobian(POINT, mode="forward", block=2),
+    "jacobian, reverse, in blocks": lambda s: _scores(s).jacobian(POINT, mode="reverse", block=30),
+    "many jvps": lambda s: _scores(s).jvp(POINT, tangent=TANGENTS),
+    "a branch": lambda s: s.submit(branches, w=bs.float64[12]).hessian(POINT, block=4),
+    "a verdict": lambda s: _loss(s).check(POINT, seed=3),
+    "a verdict on a wrong gradient": lambda s: _loss(s).check(POINT, gradient=np.ones(12), seed=3),
+}
+
+
+@contextmanager
+def _in_process(**options: Any) -> Iterator[bs.Service]:
+    with bs.local(threads=1, **options) as service:
+        yield service
+
+
+@contextmanager
+def _served(**settings: Any) -> Iterator[bs.Service]:
+    with serving(**settings) as server, bs.connect(server.address) as service:
+        yield service
+
+
+SERVICES: dict[str, Callable[[], Any]] = {
+    "one lane": lambda: _in_process(executor="cluster", lanes=1),
+    "two lanes": lambda: _in_process(executor="cluster", lanes=2),
+    "three lanes": lambda: _in_process(executor="cluster", lanes=3),
+    "a server": lambda: _served(executor="local"),
+    "a server with two lanes": lambda: _served(executor="cluster", lanes=2),
+}
+
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[str, Any]:
+    with _in_process() as service:
+        return {name: ask(service) for name, ask in ASKED.items()}
+
+
+@pytest.fixture(scope="module", params=SERVICES)
+def other(request: pytest.FixtureRequest) -> Iterator[bs.Service]:
+    with SERVICES[request.param]() as service:
+        yield service
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_every_service_gives_the_bits_of_the_one_in_process(asked: str, other: bs.Service, wanted: dict[str, Any]) -> None:
+    got, right = ASKED[asked](other), wanted[asked]
+    if isinstance(right, np.ndarray):
+        assert (got.dtype, got.shape, got.tobytes()) == (right.dtype, right.shape, right.tobytes())
+    else:
+        assert got == right
