@@ -93,8 +93,10 @@ class InProcess:
     def _limited(self) -> AbstractContextManager[Any]:
         if self._threads is None:
             return nullcontext()
-        from threadpoolctl import threadpool_limits
-
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError:
+            raise Error("threads= needs threadpoolctl", reason="NOT_INSTALLED", hint="pip install threadpoolctl, or leave threads=None") from None
         limit: AbstractContextManager[Any] = threadpool_limits(self._threads)
         return limit
 

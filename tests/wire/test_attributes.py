@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from backsweep.v1 import graph_pb2 as pb
 from backsweep.wire.attributes import FunctionRef, decode_record, encode_record
 from backsweep_engine.errors import GraphError

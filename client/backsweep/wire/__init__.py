@@ -4,9 +4,11 @@ Pure: no socket, no clock. It imports the engine and backsweep.v1, nothing else 
 is known to errors.py alone, and loaded there only when an error crosses it. Every decoder checks
 before it allocates, and raises backsweep_engine.errors.Error only.
 
-    limits.py    every limit, with its unit         graphs.py    Graph <-> blob
-    scan.py      bytes, before they are parsed       bindings.py  inputs with their values
-    arrays.py    arrays, types, digests              queries.py   what is asked
-    attributes.py  values of attributes              answers.py   what is answered
-    errors.py    THE error table                     joiner.py    blocks -> arrays
+    limits.py      every limit, with its unit         bindings.py  an input or seed with its value
+    scan.py        bytes, before they are parsed      queries.py   what is asked
+    arrays.py      arrays, types, digests             requests.py  a whole request
+    attributes.py  attributes of nodes                answers.py   results, verdicts, notes
+    functions.py   nodes, one by one                  blocks.py    blocks -> chunks
+    graphs.py      Graph <-> blob                     joiner.py    chunks and blocks -> arrays
+    errors.py      THE error table
 """

@@ -63,8 +63,8 @@ def ladder(point: Array, epsilon: float) -> Ladder:
     """Steps that fit the point's scale: from 1/4 of its largest entry (or of 1) down.
 
     Ten rungs a factor 8 apart in float64, seven a factor 4 apart in float32 (whose useful steps
-    span less). More rungs, downwards, where the entries are tiny or their sizes lie far apart; never
-    below where the largest entry would no longer move exactly (10 bits of it, see probe.py).
+    span less). More rungs, downwards, where the entries are large (the function may still change over
+    1), tiny, or of sizes far apart; never below where the largest entry would no longer move exactly (10 bits of it, see probe.py).
     """
     sizes = np.abs(point[np.isfinite(point) & (point != 0)]).astype(float)
     large = _power_of_two(max(float(sizes.max()), 1e-90)) if sizes.size else 1.0
@@ -72,7 +72,7 @@ def ladder(point: Array, epsilon: float) -> Ladder:
     bits = round(-np.log2(epsilon))
     gap, span, reach = (3, 27, 24) if bits > 30 else (2, 12, 8)
     top = max(large, 1.0) / 4
-    bottom = min(top * 2.0**-span, max(middle * 2.0**-reach, large * 2.0 ** (10 - bits)))
+    bottom = min(top * 2.0**-span, max(min(middle, 1.0) * 2.0**-reach, large * 2.0 ** (10 - bits)))
     count = min(_MAX_RUNGS, int(np.ceil(np.log2(top / bottom) / gap)) + 1)
     rungs = top * 2.0 ** (-gap * np.arange(count - 1.0, -1.0, -1.0))
     spacing = rungs[int(np.argmin(np.abs(np.log2(rungs) - np.log2(large * np.sqrt(epsilon)))))]
@@ -104,6 +104,7 @@ class Step:
     resolved: bool
 
 
+@np.errstate(all="ignore")
 def choose(steps: Ladder, values: Array) -> Step | None:
     """The window's step from the scout's values at `steps.offsets`; None if too few are finite.
 
@@ -184,6 +185,7 @@ class Estimates:
         return np.abs(self.jump) > self.jump_bound
 
 
+@np.errstate(all="ignore")
 def estimate(here: Array, values: Array, step: Step, epsilon: float) -> Estimates:
     """Derivatives and bounds from `here`, the values at 0, and `values`, lines x WINDOW offsets, all finite.
 

@@ -43,6 +43,7 @@ class Subject(Protocol):
     def claims(self, probes: Sequence[Probe]) -> Claims: ...
 
 
+@np.errstate(all="ignore")
 def _dot(x: Array, y: Array) -> tuple[float, float]:
     products = np.asarray(x, np.float64) * y
     try:

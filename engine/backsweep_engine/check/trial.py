@@ -29,7 +29,11 @@ _CLAIM_FACTOR = 4.0
 
 
 _TOO_WIDE = 0.25
+"""A bound above this part of all that was seen to change excludes nothing worth saying."""
+
 _MOSTLY = 4.0
+"""Truncation this many times the rounding: a smaller step is worth its rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
