@@ -66,18 +66,18 @@ def test_help_says_what_each_command_and_option_does(command: str, capsys: pytes
 def test_serve_becomes_a_server_that_a_signal_ends() -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BACKSWEEP_")} | {"BACKSWEEP_NOTICE_SECONDS": "0"}
     command = [sys.executable, "-c", "from backsweep.cli import main; main()", "serve", "--listen", "127.0.0.1:0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    try:
-        assert server.stdout is not None
-        word, address = server.stdout.readline().split()
-        assert word == "ready"
-        with bs.connect(address, timeout=30.0) as service:
-            np.testing.assert_array_equal(service.submit(lambda x: np.sum(x * x), x=bs.float64[3]).gradient(np.ones(3)), 2 * np.ones(3))
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0
-    finally:
-        server.kill()
-        server.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as server:
+        try:
+            assert server.stdout is not None
+            word, address = server.stdout.readline().split()
+            assert word == "ready"
+            with bs.connect(address, timeout=30.0) as service:
+                f = service.submit(lambda x: np.sum(x * x), x=bs.float64[3])
+                np.testing.assert_array_equal(f.gradient(np.ones(3)), 2 * np.ones(3))
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(30) == 0
+        finally:
+            server.kill()
 
 
 def test_the_demo_holds_every_comparison_without_ray(capfd: pytest.CaptureFixture[str]) -> None:

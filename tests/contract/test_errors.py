@@ -89,10 +89,10 @@ GRAPHS: dict[str, Row] = {
         {"node": "1", "op": "sin", "got": "bool*", "allowed": "float*"},
     ),
     "wrong shape for an op": (
-        changed(lambda g: g.ops.__setitem__(0, "concat") or g.functions[0].attribute.__setitem__(0, 1)),
+        changed(lambda g: None, lambda: two_shapes()),
         "INVALID_ARGUMENT",
-        "ATTRIBUTE",
-        {"node": "1", "op": "concat"},
+        "SHAPE",
+        {"node": "2", "op": "multiply", "got": "float64[3] and float64"},
     ),
     "negative length": (changed(lambda g: g.functions[0].inputs[0].type.shape.__setitem__(0, -3)), "INVALID_ARGUMENT", "SHAPE", {"name": "x"}),
     "a node names a later one": (changed(set_first("operand_node", 2)), "INVALID_ARGUMENT", "ORDER", {"node": "1", "got": "2", "allowed": "*0*"}),
@@ -235,6 +235,14 @@ OTHERS: dict[str, Row] = {
 }
 
 ROWS = [(kind, name) for kind in ("graphs", "requests", "queries", "blobs", "others") for name in globals()[kind.upper()]]
+
+
+def two_shapes() -> graph_pb2.Graph:
+    """x times its own sum, without a broadcast."""
+    message = blobs.small()
+    message.ops[:] = ["sum", "multiply"]
+    message.functions[0].CopyFrom(blobs.function([("x", blobs.type_of(3))], [(0, [0], 1), (1, [0, 1], 0)], [("", 2)]))
+    return message
 
 
 def derive(ask: Asking, **fields: Any) -> Any:

@@ -152,18 +152,17 @@ def _bar(title: str) -> Any:
 def _server(executor: str) -> Iterator[str]:
     """A server process on a free port of loopback, ended when the block ends, whatever happens."""
     environment = {**os.environ, "BACKSWEEP_LISTEN": "127.0.0.1:0", "BACKSWEEP_EXECUTOR": executor, "BACKSWEEP_LANES": "2", "BACKSWEEP_LOG_LEVEL": "warning"}
-    process = subprocess.Popen([sys.executable, "-m", "backsweep_server"], env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-        line = process.stdout.readline().split() if ready else []
-        if line[:1] != ["ready"]:
-            raise bs.Error("the server did not start", reason="NO_SERVER", got=" ".join(line), hint="run `backsweep serve` to see why")
-        yield line[1]
-    finally:
-        process.terminate()
+    with subprocess.Popen([sys.executable, "-m", "backsweep_server"], env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
-            process.wait(START_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            assert process.stdout is not None
+            ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+            line = process.stdout.readline().split() if ready else []
+            if line[:1] != ["ready"]:
+                raise bs.Error("the server did not start", reason="NO_SERVER", got=" ".join(line), hint="run `backsweep serve` to see why")
+            yield line[1]
+        finally:
+            process.terminate()
+            try:
+                process.wait(START_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,236 @@
+"""A run on the wire: its events, attaching, cancelling, and what becomes of it without a stream."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from backsweep.v1 import backsweep_pb2 as pb
+from backsweep.v1 import types_pb2
+from support import blobs, raw
+from support.raw import SECONDS, Asking, floats, read_refusal, refusal
+
+N = 1200
+"""A Jacobian of 11 MiB: more than goes in Done, and less than the server holds for a lost client."""
+
+
+def drawn() -> bytes:
+    return np.random.default_rng().bytes(16)
+
+
+def wide(ask: Asking, run_id: bytes, *, n: int = N, block: int = 100, repeat: int = 1, at: float = 1.0, **fields: Any) -> pb.RunRequest:
+    """The Jacobian of sines, in blocks."""
+    bound = [raw.binding("x", floats(*np.full(n, at)))]
+    return pb.RunRequest(graph=ask.graph(raw.sines(n, repeat)), bindings=bound, queries=[raw.jacobian(block)], run_id=run_id, **fields)
+
+
+def endless(ask: Asking, run_id: bytes, **fields: Any) -> pb.RunRequest:
+    """Some tens of seconds of work that sends nothing."""
+    bound = [raw.binding("x", floats(1e-3, shape=[]))]
+    return pb.RunRequest(graph=ask.graph(raw.long_work(3000)), bindings=bound, queries=[raw.value()], run_id=run_id, **fields)
+
+
+def start(ask: Asking, request: pb.RunRequest) -> Any:
+    """The stream, once it is accepted."""
+    stream = ask.stub.Run(request, timeout=SECONDS)
+    assert next(stream).HasField("accepted")
+    return stream
+
+
+def matrix(events: list[pb.RunResponse], n: int = N) -> np.ndarray:
+    """The Jacobian from its chunks."""
+    blocks: dict[tuple[int, int], bytearray] = {}
+    for chunk in (event.block for event in events if event.HasField("block")):
+        data = blocks.setdefault((chunk.start, chunk.stop), bytearray())
+        assert chunk.offset_bytes == len(data)
+        data += chunk.data
+    assert sorted(blocks)[0][0] == 0
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(sorted(blocks)))
+    return np.concatenate([np.frombuffer(blocks[span]).reshape(n, -1) for span in sorted(blocks)], axis=1)
+
+
+def until(condition: Any, seconds: float = 10.0) -> None:
+    """Waits, within bounds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def ended(ask: Asking, run_id: bytes) -> bool:
+    """Whether the server has forgotten a run."""
+    try:
+        ask.stub.CancelRun(pb.CancelRunRequest(run_id=run_id), timeout=SECONDS)
+    except grpc.RpcError as error:
+        return read_refusal(error).reason == "RUN_UNKNOWN"
+    return False
+
+
+def test_blocks_come_with_the_promise_before_and_done_after(ask: Asking) -> None:
+    events = list(ask.stub.Run(wide(ask, drawn()), timeout=SECONDS))
+    accepted, done = events[0].accepted, events[-1].done
+    assert accepted.promise.blocks == 12
+    assert list(accepted.outlines[0].parts[0].type.shape) == [N, N]
+    assert accepted.outlines[0].parts[0].in_blocks
+    assert len(accepted.plan_key) == 32
+    assert accepted.platform
+    assert not accepted.attached
+    assert all(len(event.block.data) <= 1 << 20 for event in events)
+    np.testing.assert_array_equal(matrix(events), np.diag(np.full(N, np.cos(1.0))))
+    assert (done.usage.blocks, done.usage.workers, done.usage.bytes_sent) == (12, 1, 8 * N * N)
+    assert done.results[0].WhichOneof("answer") is None
+
+
+def test_a_second_stream_takes_the_run_over_and_gets_every_block(ask: Asking) -> None:
+    request = wide(ask, drawn(), detach_seconds=30.0)
+    first = start(ask, request)
+    head = list(itertools.islice(first, 3))
+    second = list(ask.stub.Run(request, timeout=SECONDS))
+    assert second[0].accepted.attached
+    assert [event.block.data for event in second[1:4]] == [event.block.data for event in head]
+    np.testing.assert_array_equal(matrix(second), np.diag(np.full(N, np.cos(1.0))))
+    with pytest.raises(grpc.RpcError) as lost:
+        list(first)
+    assert read_refusal(lost.value).reason == "ATTACHED_ELSEWHERE"
+
+
+def test_a_lost_stream_only_detaches_and_a_finished_run_is_given_again(ask: Asking) -> None:
+    request = wide(ask, drawn(), detach_seconds=30.0)
+    start(ask, request).cancel()
+    once, twice = (list(ask.stub.Run(request, timeout=SECONDS)) for _ in range(2))
+    assert once[0].accepted.attached
+    assert matrix(once).tobytes() == matrix(twice).tobytes()
+    assert not ask.stub.CancelRun(pb.CancelRunRequest(run_id=request.run_id), timeout=SECONDS).cancelled
+
+
+def test_a_run_larger_than_the_buffer_is_done_again_with_the_same_bits(ask: Asking) -> None:
+    n = 2200  # 37 MiB, of which 16 are kept
+    request = wide(ask, drawn(), n=n, block=500, detach_seconds=30.0)
+    first = list(ask.stub.Run(request, timeout=SECONDS))
+    again = list(ask.stub.Run(request, timeout=SECONDS))
+    assert again[0].accepted.attached
+    assert matrix(first, n).tobytes() == matrix(again, n).tobytes()
+
+
+def test_an_id_of_another_request_is_refused(ask: Asking) -> None:
+    run_id = drawn()
+    stream = start(ask, endless(ask, run_id))
+    refused = refusal(lambda: ask.stub.Run(wide(ask, run_id), timeout=SECONDS))
+    assert (refused.code, refused.reason) == ("ALREADY_EXISTS", "RUN_EXISTS")
+    stream.cancel()
+
+
+def test_cancel_run_ends_the_stream(ask: Asking) -> None:
+    run_id = drawn()
+    stream = start(ask, endless(ask, run_id))
+    assert ask.stub.CancelRun(pb.CancelRunRequest(run_id=run_id), timeout=SECONDS).cancelled
+    with pytest.raises(grpc.RpcError) as cancelled:
+        list(stream)
+    refused = read_refusal(cancelled.value)
+    assert (refused.code, refused.reason) == ("CANCELLED", "CANCELLED")
+    until(lambda: ended(ask, run_id))
+
+
+def test_a_run_is_forgotten_as_soon_as_its_stream_ends_without_detach_seconds(ask: Asking) -> None:
+    run_id = drawn()
+    start(ask, endless(ask, run_id)).cancel()
+    until(lambda: ended(ask, run_id))
+    run_id = drawn()
+    assert list(ask.stub.Run(wide(ask, run_id), timeout=SECONDS))[-1].HasField("done")
+    until(lambda: ended(ask, run_id))
+
+
+def test_a_run_without_a_stream_is_cancelled_after_detach_seconds(ask: Asking) -> None:
+    run_id = drawn()
+    request = endless(ask, run_id, detach_seconds=0.3)
+    started = time.monotonic()
+    start(ask, request).cancel()
+    stream = start(ask, request)  # in time: still the same run
+    stream.cancel()
+    time.sleep(0.15)
+    assert time.monotonic() - started < 5
+    until(lambda: not list(attached(ask, request)))
+
+
+def attached(ask: Asking, request: pb.RunRequest) -> Iterator[bool]:
+    """True if the run is still there. Ends it if it is not, since asking starts it anew."""
+    stream = ask.stub.Run(request, timeout=SECONDS)
+    if next(stream).accepted.attached:
+        stream.cancel()
+        time.sleep(0.5)  # longer than detach_seconds
+        yield True
+    else:
+        ask.stub.CancelRun(pb.CancelRunRequest(run_id=request.run_id), timeout=SECONDS)
+
+
+def test_a_run_that_takes_too_long_is_ended(ask: Asking) -> None:
+    refused = refusal(lambda: ask.stub.Run(endless(ask, drawn(), max_seconds=0.3), timeout=SECONDS))
+    assert (refused.code, refused.reason, refused.metadata["allowed"]) == ("DEADLINE_EXCEEDED", "DEADLINE", "0.3 s")
+
+
+def test_progress_comes_about_once_a_second(ask: Asking) -> None:
+    stream = start(ask, endless(ask, drawn(), max_seconds=2.6))
+    told = []
+    with pytest.raises(grpc.RpcError):
+        told.extend(event.progress for event in stream)  # the list keeps what came before the error
+    stream = start(ask, endless(ask, drawn()))
+    event = next(stream)
+    assert event.HasField("progress")
+    assert (event.progress.blocks_done, event.progress.blocks_total) == (0, 1)
+    assert 0.5 < event.progress.seconds < 10
+    stream.cancel()
+
+
+def test_a_slow_reader_makes_the_work_wait_and_loses_nothing(ask: Asking) -> None:
+    n = 2200
+    stream = start(ask, wide(ask, drawn(), n=n, block=100))
+    events = []
+    for k, event in enumerate(stream):
+        events.append(event)
+        if k in (0, 20):
+            time.sleep(0.4)
+    np.testing.assert_array_equal(matrix(events, n), np.diag(np.full(n, np.cos(1.0))))
+
+
+def test_equal_runs_at_once_are_one_run(ask: Asking) -> None:
+    request = wide(ask, drawn(), detach_seconds=30.0)
+    answers: list[list[pb.RunResponse] | grpc.RpcError] = []
+
+    def one() -> None:
+        try:
+            answers.append(list(ask.stub.Run(request, timeout=SECONDS)))
+        except grpc.RpcError as error:
+            answers.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    whole = [answer for answer in answers if isinstance(answer, list)]
+    assert len(answers) == 6
+    assert whole
+    assert len({matrix(events).tobytes() for events in whole}) == 1
+    assert {read_refusal(answer).reason for answer in answers if not isinstance(answer, list)} <= {"ATTACHED_ELSEWHERE"}
+
+
+def test_a_run_pins_its_blobs_and_its_graph_stays(ask: Asking) -> None:
+    request = wide(ask, drawn(), detach_seconds=1.0)
+    start(ask, request).cancel()
+    assert not ask.stub.FindMissing(pb.FindMissingRequest(digests=[request.graph]), timeout=SECONDS).missing
+
+
+def test_nan_in_blocks_is_noted_in_done(ask: Asking) -> None:
+    message = blobs.small()
+    message.ops[0] = "log"
+    bound = [raw.binding("x", floats(0.5, -1.0, 2.0))]
+    request = pb.RunRequest(graph=ask.graph(message), bindings=bound, queries=[raw.hessian(block=1)], run_id=drawn())
+    events = list(ask.stub.Run(request, timeout=SECONDS))
+    (note,) = events[-1].done.results[0].non_finite
+    assert note.op in ("log", "multiply")
+    assert types_pb2.DataType.Name(events[1].block.dtype) == "DATA_TYPE_FLOAT64"
