@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from backsweep_engine.ops import SPELLINGS
 
 import backsweep as bs
+from backsweep_engine.ops import SPELLINGS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

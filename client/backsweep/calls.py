@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from backsweep_engine.answer import Answer, NonFinite, Request
+from backsweep_engine.answer import Answer, NonFinite
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.make import Ask, seed_name
@@ -30,6 +30,7 @@ from backsweep_engine.query import (
     Vjp,
     wrt_of,
 )
+from backsweep_engine.request import Request
 from backsweep_engine.transforms.derive import floating_outputs
 
 from .trees import Tree, matched
@@ -171,11 +172,11 @@ def _query(signature: Signature, asked: Asked) -> tuple[Query, dict[str, Array]]
         case "value_and_gradient":
             return ValueAndGradient(wrt), seeds
         case "jvp":
-            return Jvp(wrt, many), seeds
+            return Jvp(wrt, many, options.get("block", 0)), seeds
         case "vjp":
-            return Vjp(wrt, many), seeds
+            return Vjp(wrt, many, options.get("block", 0)), seeds
         case "hvp":
-            return Hvp(wrt, many), seeds
+            return Hvp(wrt, many, options.get("block", 0)), seeds
         case "jacobian":
             return Jacobian(wrt, options.get("mode", "auto"), options.get("block", 0)), seeds
         case "hessian":

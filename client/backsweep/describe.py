@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from backsweep_engine.answer import Request, prepare
+from backsweep_engine.answer import prepare
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.describe import bytes_text, describe
 from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.query import Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp
+from backsweep_engine.request import Request
 from backsweep_engine.text import summary, text
 from backsweep_engine.transforms import derive
 from backsweep_engine.transforms.derive import floating_outputs

@@ -7,12 +7,13 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from backsweep_engine.answer import Answer, Collected, Request, Work, deliver, prepare
+from backsweep_engine.answer import Answer, Collected, Work, deliver, prepare
 from backsweep_engine.errors import Error
 from backsweep_engine.execute.executor import Block, Executor
 from backsweep_engine.execute.local import Local
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
+from backsweep_engine.request import Request
 
 from .calls import Call
 from .service import Progress, Service, Usage

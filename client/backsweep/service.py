@@ -190,15 +190,15 @@ class Function:
 
     def jvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """J t, shaped like the output; `tangent` shaped like wrt, with one more leading axis for many."""
-        return self._one(inputs, Asked("jvp", tangent, _known(options)), timeout, progress)
+        return self._one(inputs, Asked("jvp", tangent, _known(options, "block")), timeout, progress)
 
     def vjp(self, *inputs: Any, cotangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """c J, shaped like wrt; `cotangent` shaped like the output, with one more leading axis for many."""
-        return self._one(inputs, Asked("vjp", cotangent, _known(options)), timeout, progress)
+        return self._one(inputs, Asked("vjp", cotangent, _known(options, "block")), timeout, progress)
 
     def hvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """H t of a scalar function, shaped like wrt; one more leading axis for many."""
-        return self._one(inputs, Asked("hvp", tangent, _known(options)), timeout, progress)
+        return self._one(inputs, Asked("hvp", tangent, _known(options, "block")), timeout, progress)
 
     def jacobian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows or columns per block."""

@@ -6,33 +6,22 @@ or allocated before `prepare` has found the whole request sound and within the b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .check.check import check, plan_check
 from .check.verdict import Verdict
-from .errors import GraphError
 from .execute.executor import Array, Block, Executor, Stop, Values
 from .execute.local import rows_of, run_once, shared_of
 from .execute.nonfinite import culprit, finite_nodes, is_finite
 from .graph import Graph, Type
 from .plan.make import Ask, Budget, make_plan, require_within, seed_name
 from .plan.plan import Axis, Plan, Promise, Sweep
-from .query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jvp, Value, ValueAndGradient, Vjp, wrt_of
-from .transforms.derive import floating_outputs, require_scalar
+from .query import Check, HessianDiagonal
+from .request import Request, require_sound
 from .transforms.expand import expand
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Queries at a point. `types`: what is bound to each input, with the leading axis of `batched` ones."""
-
-    graph: Graph
-    types: Mapping[str, Type]
-    asks: tuple[Ask, ...]
-    batched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +83,7 @@ class Answer:
 
 def prepare(request: Request, budget: Budget) -> Work:
     """Checks and plans. Raises GraphError, or OverBudget before anything is allocated."""
-    points = _points(request)
-    for ask in request.asks:
-        _require_sound(request.graph, ask)
-        if request.batched and not isinstance(ask.query, (Value, Gradient, ValueAndGradient, Jvp, Vjp, Hvp)):
-            raise GraphError("matrices and checks at batched points are not built yet", reason="NOT_BUILT_YET", hint="ask point by point")
-        if request.batched and getattr(ask.query, "many", False):
-            raise GraphError("many seeds at batched points are not built yet", reason="NOT_BUILT_YET", hint="ask seed by seed")
+    points = require_sound(request)
     graph = request.graph
     plan = make_plan(graph, request.asks, budget, request.batched, points)
     promise = plan.promise
@@ -181,81 +164,6 @@ class Collected:
     def answers(self) -> list[Answer]:
         """One per query; complete once every event has been added."""
         return [Answer(tuple(a), self._verdicts.get(k), tuple(n for n in self._notes if n.query == k)) for k, a in enumerate(self._arrays)]
-
-
-# Soundness.
-
-
-def _points(request: Request) -> int:
-    """Checks the bindings against the graph; how many points a batched request has."""
-    graph, sizes = request.graph, set()
-    for name in graph.input_names:
-        if name not in request.types:
-            raise GraphError(f"input {name!r} has no binding", reason="MISSING_INPUT", allowed=", ".join(map(repr, graph.input_names)))
-    for name, got in request.types.items():
-        if name not in graph.input_names:
-            raise GraphError(f"no input is called {name!r}", reason="SURPLUS_INPUT", got=repr(name), allowed=", ".join(map(repr, graph.input_names)))
-        node = graph.input_names.index(name)
-        declared = graph.input_types[node]
-        if name in request.batched:
-            if not got.shape:
-                raise GraphError(f"batched input {name!r} has no leading axis", reason="SHAPE", node=node, got=str(got), allowed=f"[points, {declared}]")
-            sizes.add(got.shape[0])
-            got = got.with_shape(got.shape[1:])
-        if got != declared:
-            reason = "DTYPE" if got.dtype != declared.dtype else "SHAPE"
-            hint = f"cast it: x.astype('{declared.dtype.name}')" if reason == "DTYPE" else ""
-            raise GraphError(f"input {name!r} has the wrong type", reason=reason, node=node, got=str(got), allowed=str(declared), hint=hint)
-    if len(sizes) > 1:
-        raise GraphError("batched inputs have different numbers of points", reason="SHAPE", got=", ".join(map(str, sorted(sizes))), allowed="one number")
-    return next(iter(sizes), 0)
-
-
-def require_wrt(graph: Graph, wrt: Sequence[str]) -> None:
-    """Checks that `wrt` names inputs that can be differentiated by, each once."""
-    if not wrt:
-        raise GraphError("nothing to differentiate with respect to", reason="MISSING_INPUT", allowed="the names of floating inputs", hint="name them in wrt")
-    if len(set(wrt)) != len(wrt):
-        raise GraphError("an input stands twice in wrt", reason="MALFORMED", got=", ".join(wrt))
-    for name in wrt:
-        if name not in graph.input_names:
-            raise GraphError(f"no input is called {name!r}", reason="SURPLUS_INPUT", got=repr(name), allowed=", ".join(map(repr, graph.input_names)))
-        node = graph.input_names.index(name)
-        if not graph.input_types[node].is_float:
-            got = str(graph.input_types[node])
-            raise GraphError(f"input {name!r} has no derivative", reason="NOT_DIFFERENTIABLE", node=node, got=got, allowed="float64 or float32")
-
-
-def _require_sound(graph: Graph, ask: Ask) -> None:
-    """Checks one query: its wrt inputs, whether the graph is scalar where it must be, and its seeds."""
-    query = ask.query
-    wrt = wrt_of(query)
-    if not isinstance(query, Value):
-        require_wrt(graph, wrt)
-    if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.given):
-        require_scalar(graph, type(query).__name__)
-    expected: dict[str, Type] = {}
-    if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.given):
-        expected = {name: graph.input_types[graph.input_names.index(name)] for name in wrt}
-    elif isinstance(query, Vjp):
-        expected = {graph.output_names[o]: graph.output_types[o] for o in floating_outputs(graph)}
-    counts = set()
-    for name, wanted in expected.items():
-        seed = ask.seeds.get(name)
-        if seed is None:
-            raise GraphError(f"seed {name!r} is missing", reason="MISSING_INPUT", allowed=", ".join(map(repr, expected)))
-        if getattr(query, "many", False):
-            if not seed.shape:
-                raise GraphError(f"seed {name!r} has no leading axis", reason="SHAPE", got=str(seed), allowed=f"[seeds, {wanted}]")
-            counts.add(seed.shape[0])
-            seed = seed.with_shape(seed.shape[1:])
-        if seed != wanted:
-            raise GraphError(f"seed {name!r} has the wrong type", reason="DTYPE" if seed.dtype != wanted.dtype else "SHAPE", got=str(seed), allowed=str(wanted))
-    if len(counts) > 1:
-        raise GraphError("the seeds differ in number", reason="SHAPE", got=", ".join(map(str, sorted(counts))), allowed="one number")
-    for name in ask.seeds:
-        if name not in expected:
-            raise GraphError(f"no seed is called {name!r}", reason="SURPLUS_INPUT", got=repr(name), allowed=", ".join(map(repr, expected)) or "none")
 
 
 # Shapes of answers.

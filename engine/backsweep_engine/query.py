@@ -3,7 +3,7 @@
 `wrt` names inputs of the graph, in the order answers come; every one of them must be floating.
 Seeds (tangents, cotangents) are arrays and travel beside the query, keyed by the names `seeds`
 gives. Matrices run over the concatenated C-order ravels of the outputs (rows) and of the `wrt`
-inputs (columns).
+inputs (columns). `block`: rows (seeds, or columns of a matrix) per block, 0 to let the plan choose.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Jvp:
 
     wrt: tuple[str, ...]
     many: bool = False
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Vjp:
 
     wrt: tuple[str, ...]
     many: bool = False
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,12 @@ class Hvp:
 
     wrt: tuple[str, ...]
     many: bool = False
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Jacobian:
-    """The matrix of all partial derivatives. `block`: rows (or columns) per block, 0 to let the plan choose."""
+    """The matrix of all partial derivatives."""
 
     wrt: tuple[str, ...]
     mode: Mode = "auto"

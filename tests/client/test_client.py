@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.server import Server, serving
 
 import backsweep as bs
+from support.server import Server, serving
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.server import serving
 
 import backsweep as bs
+from support.server import serving
 
 pytestmark = pytest.mark.cluster
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GRAPH = bytes.fromhex(
     "0801"  # op_set = 1
     "1208" + b"multiply".hex() + "1203" + b"sum".hex() + "1a0d" + "0a04" + b"axes".hex() + "1205" + "2a03" + "0a0100"  # ints [0]
-    "222d"
+    "222a"
     + ("0a0a" + "0a01" + b"x".hex() + "1205" + "0801" + "120103")  # input x, FLOAT64, shape [3]
     + ("12020001" + "1a020201" + "2203000001" + "2a03000000" + "32020001" + "3a00" + "420102" + "4a0100")
 )
@@ -84,4 +84,6 @@ def test_buf_curl_is_told_the_reason_of_an_error(server: Server) -> None:
     assert not answers
     told = json.loads(said)
     assert told["code"] == "invalid_argument"
-    assert "MALFORMED" in said
+    (detail,) = told["details"]
+    assert detail["type"] == "google.rpc.ErrorInfo"
+    assert b"MALFORMED" in base64.b64decode(detail["value"] + "==")

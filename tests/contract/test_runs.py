@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from backsweep.v1 import backsweep_pb2 as pb
-from backsweep.v1 import types_pb2
 from support import blobs, raw
 from support.raw import SECONDS, Asking, floats, read_refusal, refusal
 
@@ -174,10 +173,6 @@ def test_a_run_that_takes_too_long_is_ended(ask: Asking) -> None:
 
 
 def test_progress_comes_about_once_a_second(ask: Asking) -> None:
-    stream = start(ask, endless(ask, drawn(), max_seconds=2.6))
-    told = []
-    with pytest.raises(grpc.RpcError):
-        told.extend(event.progress for event in stream)  # the list keeps what came before the error
     stream = start(ask, endless(ask, drawn()))
     event = next(stream)
     assert event.HasField("progress")
@@ -225,12 +220,12 @@ def test_a_run_pins_its_blobs_and_its_graph_stays(ask: Asking) -> None:
     assert not ask.stub.FindMissing(pb.FindMissingRequest(digests=[request.graph]), timeout=SECONDS).missing
 
 
-def test_nan_in_blocks_is_noted_in_done(ask: Asking) -> None:
+def test_infinity_in_blocks_is_noted_in_done(ask: Asking) -> None:
     message = blobs.small()
-    message.ops[0] = "log"
-    bound = [raw.binding("x", floats(0.5, -1.0, 2.0))]
+    message.ops[0] = "log"  # the second derivative of x log(x) is 1 / x
+    bound = [raw.binding("x", floats(0.5, 0.0, 2.0))]
     request = pb.RunRequest(graph=ask.graph(message), bindings=bound, queries=[raw.hessian(block=1)], run_id=drawn())
     events = list(ask.stub.Run(request, timeout=SECONDS))
+    assert not np.isfinite(matrix(events, 3)).all()
     (note,) = events[-1].done.results[0].non_finite
     assert note.op in ("log", "multiply")
-    assert types_pb2.DataType.Name(events[1].block.dtype) == "DATA_TYPE_FLOAT64"

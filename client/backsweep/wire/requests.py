@@ -13,10 +13,10 @@ from typing import Literal, TypeAlias
 
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.v1 import query_pb2
-from backsweep_engine.answer import Request
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.make import Ask, seed_name
+from backsweep_engine.request import Request
 
 from . import limits
 from .arrays import Array, ArrayRef, Digest, decode_array_ref, decode_digest

@@ -40,7 +40,8 @@ _MAX_RUNGS = 24
 class Ladder:
     """The scout's offsets: `rungs` ascending steps, each `ratio` times the last, and a noise table.
 
-    `spacing` is one of the rungs. `epsilon`: of the graph's own floating dtype.
+    `spacing` is one of the rungs, so small that a function smooth at the point's scale shows only noise
+    over it. `epsilon`: of the graph's own floating dtype.
     """
 
     rungs: Array
@@ -75,7 +76,8 @@ def ladder(point: Array, epsilon: float) -> Ladder:
     bottom = min(top * 2.0**-span, max(min(middle, 1.0) * 2.0**-reach, large * 2.0 ** (10 - bits)))
     count = min(_MAX_RUNGS, int(np.ceil(np.log2(top / bottom) / gap)) + 1)
     rungs = top * 2.0 ** (-gap * np.arange(count - 1.0, -1.0, -1.0))
-    spacing = rungs[int(np.argmin(np.abs(np.log2(rungs) - np.log2(large * np.sqrt(epsilon)))))]
+    fine = max(min(large, 1.0) * np.sqrt(epsilon), large * 2.0 ** (10 - bits))
+    spacing = rungs[int(np.argmin(np.abs(np.log2(rungs / fine))))]
     return Ladder(rungs, 2.0**gap, float(spacing), epsilon)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from backsweep_engine.ops import SPELLINGS, TABLE
-from backsweep_engine.ops.pointwise import pointwise
 
 import backsweep as bs
 from backsweep.wire.graphs import decode_graph, encode_graph
+from backsweep_engine.ops import SPELLINGS, TABLE
+from backsweep_engine.ops.pointwise import pointwise
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from backsweep_engine.errors import GraphError, OverBudget
 from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local

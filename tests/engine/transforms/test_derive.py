@@ -10,6 +10,7 @@ import pytest
 from backsweep_engine.errors import GraphError
 from backsweep_engine.ops.op import REALS
 from backsweep_engine.transforms import derive
+from backsweep_engine.transforms.expand import expand
 from support.differences import along
 from support.draw import directions, draw
 from support.graphs import F32, F64, SCALAR, build, named
@@ -55,21 +56,21 @@ def test_derivatives_of_derivatives_of_derivatives() -> None:
         assert float(one(graph, x)) == pytest.approx(wanted, rel=1e-12, abs=1e-12)  # cancellation of terms near 20
 
 
-SWELL = {"logistic": 2.8, "network": 3.2, "rosenbrock": 3.0, "pieces": 4.0, "chosen": 5.0, "chain": 2.6, "gathered": 3.2}
-"""Nodes of the gradient against nodes of the value: a change that makes gradients larger shows here."""
+SWELL = {"logistic": 2.0, "network": 1.9, "rosenbrock": 2.1, "pieces": 3.1, "chosen": 2.3, "chain": 2.0, "gathered": 1.8}
+"""Nodes of value and gradient against those of the value, compound ops spelled out, as measured: whatever makes gradients larger shows here."""
 
 
 @pytest.mark.parametrize("name", SCALAR)
 def test_a_gradient_is_not_much_larger_than_its_function(name: str) -> None:
     graph = named(name)
-    ratio = derive.value_and_gradient(graph, [0]).size / graph.size
+    ratio = derive.value_and_gradient(graph, [0]).size / expand(graph).size
     assert ratio <= SWELL[name]
 
 
 @pytest.mark.parametrize("name", SCALAR)
 def test_an_hvp_is_not_much_larger_than_the_gradient(name: str) -> None:
     graph = named(name)
-    assert derive.hvp(graph, [0]).size <= 4 * derive.gradient(graph, [0]).size
+    assert derive.hvp(graph, [0]).size <= 2.5 * derive.gradient(graph, [0]).size
 
 
 def test_size_grows_linearly_with_depth_at_every_order() -> None:
@@ -103,7 +104,7 @@ def test_a_chain_of_twenty_thousand_nodes_is_differentiated_without_recursion() 
     value, slope = 0.3, 1.0
     for _ in range(10_000):
         value, slope = math.sin(value) * 1.0001, slope * math.cos(value) * 1.0001
-    assert float(one(gradient, np.array(0.3))) == pytest.approx(slope, rel=1e-11)  # 30,000 roundings of 1e-16, in random directions and in steps
+    assert float(one(gradient, np.array(0.3))) == pytest.approx(slope, rel=1e-11)  # 30,000 roundings of 1e-16
 
 
 def test_origins_name_nodes_of_the_submitted_graph() -> None:
