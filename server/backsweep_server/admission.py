@@ -1,8 +1,8 @@
 """Admission: how much goes on at once, in calls, in streams and in bytes of promised memory.
 
 What does not fit now is BUSY with a time to come back; nothing waits here, since whoever waits
-holds a thread. Threads beyond `calls` and `streams` stay free for health, Capabilities and
-CancelRun, so these answer whatever else goes on.
+holds a thread. Health, Capabilities and CancelRun have threads of their own and need no place, so
+they answer whatever else goes on.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from contextlib import contextmanager
 
 from backsweep.wire.errors import Unavailable
 
-RESERVED_THREADS = 8
+RESERVED_THREADS = 4
 """For what needs no place."""
+
+SPARE_THREADS = 4
+"""Beyond the places: to say BUSY."""
 
 
 class Kind(enum.Enum):
@@ -37,8 +40,8 @@ class Places:
 
     @property
     def threads(self) -> int:
-        """How many threads the server needs."""
-        return sum(self._most.values()) + RESERVED_THREADS
+        """How many threads all that takes a place needs."""
+        return sum(self._most.values()) + SPARE_THREADS
 
     @contextmanager
     def take(self, kind: Kind) -> Iterator[None]:

@@ -33,10 +33,16 @@ class Alarms:
         self._number = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._most = 64
+        """the length at which cancelled alarms are thrown out"""
 
     def at(self, seconds: float, call: Callable[[], object]) -> Alarm:
         alarm = Alarm(call)
         with self._changed:
+            if len(self._due) >= self._most:
+                self._due = [due for due in self._due if due[2].call is not None]
+                heapq.heapify(self._due)
+                self._most = 2 * len(self._due) + 64
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), alarm))
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._watch, name="alarms", daemon=True)

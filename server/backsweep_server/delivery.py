@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 
 from backsweep.v1 import backsweep_pb2 as pb
@@ -82,8 +82,8 @@ def compute(taken: Taken, executors: Executors, memory: Memory, stop: Stop) -> p
     return response
 
 
-class Job:
-    """The work of a run. `events` may be asked for again, from the beginning: the answers are the same bit for bit.
+class Delivery:
+    """The Job of a run. `events` may be asked for again, from the beginning: the answers are the same bit for bit.
 
     `held`: what the job keeps until it is closed, such as the pins of its blobs.
     """
@@ -126,7 +126,7 @@ class Job:
         done = min(self._counted.blocks_done, total)
         return pb.RunResponse(progress=pb.Progress(blocks_done=done, blocks_total=total, lanes=self._executor.lanes, seconds=time.monotonic() - self._started))
 
-    def events(self, stop: Stop) -> Iterator[pb.RunResponse]:
+    def events(self, stop: Stop) -> Generator[pb.RunResponse, None, None]:
         """Every event between `accepted` and the end, `done` included."""
         try:
             self._counted = Counted(self._executor)

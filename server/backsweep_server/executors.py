@@ -1,7 +1,7 @@
 """Where blocks are computed: in this process, or on the lanes of a cluster.
 
-Work of one block is done here, whatever is set: passing it on costs more than a small answer. The
-bits are the same either way. Ray starts with the first work of several blocks.
+Work that is not cut is done here, whatever is set: passing it on costs more than a small answer. The
+bits are the same either way. Ray starts with the first work that is cut into blocks.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from backsweep_engine.execute.cluster.platform import numeric_platform
 from backsweep_engine.execute.executor import Block, Executor, Stop, Values
 from backsweep_engine.execute.local import Local
 from backsweep_engine.plan.plan import Axis, Plan
+from backsweep_engine.query import Check
 
 from .settings import Settings
 
@@ -35,7 +36,7 @@ class Executors:
         return "cluster", self._started()
 
     def name_for(self, work: Work) -> str:
-        return self._settings.executor if work.promise.blocks > 1 else "local"
+        return self._settings.executor if _is_cut(work) else "local"
 
     def infos(self) -> list[pb.ExecutorInfo]:
         """What Capabilities says of them; the first is the one used."""
@@ -59,6 +60,13 @@ class Executors:
                 settings = self._settings
                 self._cluster = Cluster(settings.lanes, settings.cluster_memory_bytes, address=settings.cluster_address or None)
             return self._cluster
+
+
+def _is_cut(work: Work) -> bool:
+    """Whether any one query comes in several blocks."""
+    checks = sum(isinstance(ask.query, Check) for ask in work.request.asks)
+    of_checks = work.promise.blocks - work.plan.promise.blocks
+    return of_checks > checks or any(sweep.blocks > 1 for sweep in work.plan.sweeps)
 
 
 class Counted:

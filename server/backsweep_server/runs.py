@@ -8,10 +8,11 @@ which gives the same bits.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +28,7 @@ PROGRESS_SECONDS = 1.0
 
 
 class Job(Protocol):
-    """The work of a run; see delivery.Job."""
+    """The work of a run; see delivery.Delivery."""
 
     def admit(self) -> None: ...
 
@@ -35,7 +36,7 @@ class Job(Protocol):
 
     def progress(self) -> pb.RunResponse: ...
 
-    def events(self, stop: Stop) -> Iterator[pb.RunResponse]: ...
+    def events(self, stop: Stop) -> Generator[pb.RunResponse, None, None]: ...
 
     def close(self) -> None: ...
 
@@ -99,8 +100,9 @@ class Run:
         outcome: Error | None = None
         try:
             self._job.admit()
-            for message in self._job.events(lambda: self._must_stop(number)):
-                self._emit(message, number)
+            with contextlib.closing(self._job.events(lambda: self._must_stop(number))) as events:
+                for message in events:
+                    self._emit(message, number)
         except Error as error:
             outcome = error
         except Exception as error:
@@ -142,6 +144,8 @@ class Run:
             self._read = self._dropped
             self._times = times
             self._cancel_alarms()
+            if self._finished and self._dropped:
+                self._started = time.monotonic()  # done once more, within the same time
             left = times.most - (time.monotonic() - self._started)
             self._deadline_alarm = self._alarms.at(left, lambda: self._over(times.most))
             if self._worker is None or self._dropped:

@@ -17,7 +17,7 @@ from backsweep_engine.plan.make import Budget
 
 from .admission import Kind, Memory, Places
 from .alarms import Alarms
-from .delivery import Job, compute
+from .delivery import Delivery, compute
 from .executors import Executors
 from .explain import capabilities, explain
 from .intake import Intake
@@ -103,16 +103,17 @@ class Service(backsweep_pb2_grpc.BacksweepServiceServicer):
         times = Times(most, decode_seconds("detach_seconds", request.detach_seconds, settings.max_detach_seconds))
         refuse_have(request)
 
-        def make() -> Job:
+        def make() -> Delivery:
             with ExitStack() as held:
                 taken = held.enter_context(self.intake.take(request, call.tenant))
-                return Job(taken, self.executors, self.memory, settings.run_buffer_bytes, held)
+                return Delivery(taken, self.executors, self.memory, settings.run_buffer_bytes, held)
 
         run, stream = self.runs.open(call.tenant, run_id, _identity(request), times, make)
         if not call.context.add_callback(lambda: run.detach(stream)):
             run.detach(stream)
         yield run.accepted(stream)
         yield from run.events(stream)
+        call.check()  # a stream that was cut off has ended early
 
     @rpc(Kind.FREE)
     def CancelRun(self, request: pb.CancelRunRequest, call: Call) -> pb.CancelRunResponse:

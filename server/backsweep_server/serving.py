@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from backsweep.v1 import backsweep_pb2, backsweep_pb2_grpc
 from backsweep.wire import limits
 from backsweep.wire.errors import Unavailable
 
-from .admission import Kind, Places
+from .admission import RESERVED_THREADS, Kind, Places
 from .observe import log
 from .service import Service
 from .settings import SettingError, Settings
@@ -39,12 +39,19 @@ class Serving:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.service = Service(settings)
-        self._threads = ThreadPoolExecutor(self.service.places.threads, thread_name_prefix="rpc")
-        self._server = grpc.server(self._threads, interceptors=[_Reflected(self.service.places)], options=_OPTIONS)
+        places = self.service.places
+        self._threads = ThreadPoolExecutor(places.threads, thread_name_prefix="rpc")
+        self._reserved = ThreadPoolExecutor(RESERVED_THREADS, thread_name_prefix="reserved")
+        self._server = grpc.server(self._threads, options=_OPTIONS)
         self._health = health.HealthServicer()
+        reflected = reflection.ReflectionServicer((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME))
+        # A call whose message never comes holds a thread as well, and no place: only other threads are safe from that.
+        _reserve(self.service, ("Capabilities", "CancelRun"), self._reserved)
+        _reserve(self._health, ("Check",), self._reserved)
+        setattr(reflected, "ServerReflectionInfo", _placed(reflected.ServerReflectionInfo, places))  # noqa: B010  # a method
         backsweep_pb2_grpc.add_BacksweepServiceServicer_to_server(self.service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, self._server)  # type: ignore[no-untyped-call]
         host, _ = settings.address
         try:
             port = self._server.add_insecure_port(settings.listen)
@@ -71,7 +78,8 @@ class Serving:
         self.service.end_runs(Unavailable("the server is stopping", reason="DRAINING", after=1.0))
         stopped.wait(END_RUNS_SECONDS + 1.0)
         self.service.close(END_RUNS_SECONDS)
-        self._threads.shutdown(wait=False)
+        for threads in (self._threads, self._reserved):
+            threads.shutdown(wait=False)
         return self.service.places.taken() == 0
 
     def _say(self, *, serving: bool) -> None:
@@ -80,23 +88,22 @@ class Serving:
             self._health.set(name, status)
 
 
-class _Reflected(grpc.ServerInterceptor):
-    """Reflection is a stream of its own that holds a thread: it takes a place like the others."""
+def _reserve(servicer: object, names: Iterable[str], threads: ThreadPoolExecutor) -> None:
+    """Gives these rpcs threads of their own. gRPC looks for them on the function it calls."""
+    for name in names:
+        rpc = functools.partial(getattr(servicer, name))
+        rpc.experimental_thread_pool = threads  # type: ignore[attr-defined]
+        setattr(servicer, name, rpc)
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
 
-    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        handler = continuation(details)
-        if handler is None or not details.method.startswith(f"/{reflection.SERVICE_NAME}/"):
-            return handler
+def _placed(stream: Callable[..., Iterator[Any]], places: Places) -> Callable[..., Iterator[Any]]:
+    """A stream that is not ours, which holds a thread like our own: it takes a place among them."""
 
-        def counted(requests: Any, context: grpc.ServicerContext) -> Any:
-            with contextlib.ExitStack() as held:
-                try:
-                    held.enter_context(self._places.take(Kind.STREAM))
-                except Unavailable as busy:
-                    context.abort(grpc.StatusCode.UNAVAILABLE, busy.message)
-                yield from handler.stream_stream(requests, context)
+    def placed(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            with places.take(Kind.STREAM):
+                yield from stream(requests, context)
+        except Unavailable as busy:
+            context.abort(grpc.StatusCode.UNAVAILABLE, busy.message)
 
-        return grpc.stream_stream_rpc_method_handler(counted, handler.request_deserializer, handler.response_serializer)
+    return placed

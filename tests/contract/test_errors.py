@@ -115,14 +115,29 @@ GRAPHS: dict[str, Row] = {
 
 REQUESTS: dict[str, Row] = {
     "no graph": (lambda ask: ask.stub.Compute(pb.ComputeRequest(), timeout=SECONDS), "INVALID_ARGUMENT", "MALFORMED", {"name": "graph"}),
-    "a digest that is none": (lambda ask: ask.compute(types_pb2.Digest(sha256=b"short", size_bytes=1), []), "INVALID_ARGUMENT", "MALFORMED", {"got": "5 bytes"}),
+    "a digest that is none": (
+        lambda ask: ask.compute(types_pb2.Digest(sha256=b"short", size_bytes=1), []),
+        "INVALID_ARGUMENT",
+        "MALFORMED",
+        {"got": "5 bytes"},
+    ),
     "missing input": (small(bindings=[]), "INVALID_ARGUMENT", "MISSING_INPUT", {"allowed": "'x'"}),
     "surplus input": (small(bindings=[*point(*AT), raw.binding("z", floats(1.0))]), "INVALID_ARGUMENT", "SURPLUS_INPUT", {"got": "'z'", "allowed": "'x'"}),
     "an input bound twice": (small(bindings=point(*AT) * 2), "INVALID_ARGUMENT", "SURPLUS_INPUT", {"name": "x"}),
     "wrong dtype": (small(bindings=[raw.binding("x", INTEGERS)]), "INVALID_ARGUMENT", "DTYPE", {"node": "0", "got": "int64[3]", "allowed": "float64[3]"}),
     "wrong shape": (small(bindings=point(1.0, 2.0)), "INVALID_ARGUMENT", "SHAPE", {"node": "0", "got": "float64[2]", "allowed": "float64[3]"}),
-    "truncated array": (small(bindings=[raw.binding("x", types_pb2.Array(dtype=1, shape=[3], data=bytes(15)))]), "INVALID_ARGUMENT", "SHAPE", {"name": "x", **SIZE}),
-    "oversized array": (small(bindings=[raw.binding("x", types_pb2.Array(dtype=1, shape=[3], data=bytes(25)))]), "INVALID_ARGUMENT", "SHAPE", {"got": "25 bytes"}),
+    "truncated array": (
+        small(bindings=[raw.binding("x", types_pb2.Array(dtype=1, shape=[3], data=bytes(15)))]),
+        "INVALID_ARGUMENT",
+        "SHAPE",
+        {"name": "x", **SIZE},
+    ),
+    "oversized array": (
+        small(bindings=[raw.binding("x", types_pb2.Array(dtype=1, shape=[3], data=bytes(25)))]),
+        "INVALID_ARGUMENT",
+        "SHAPE",
+        {"got": "25 bytes"},
+    ),
     "no dtype": (small(bindings=[raw.binding("x", types_pb2.Array(shape=[3], data=bytes(24)))]), "INVALID_ARGUMENT", "DTYPE", {"name": "x"}),
     "a dtype of the future": (small(bindings=[raw.binding("x", types_pb2.Array(dtype=6, shape=[3], data=bytes(6)))]), "INVALID_ARGUMENT", "DTYPE", {}),  # type: ignore[arg-type]
     "a type alone": (small(bindings=TYPE_ALONE), "INVALID_ARGUMENT", "MALFORMED", {"name": "x", "hint": "*Explain*"}),
@@ -160,7 +175,12 @@ QUERIES: dict[str, Row] = {
     ),
     "a jacobian without a mode": (sines(raw.jacobian(mode=query_pb2.MODE_UNSPECIFIED)), "INVALID_ARGUMENT", "MALFORMED", {"name": "mode", "query": "0"}),
     "a matrix without a layout": (small(query_pb2.Query(hessian=query_pb2.Hessian())), "INVALID_ARGUMENT", "MALFORMED", {"name": "layout"}),
-    "a sparse matrix": (small(query_pb2.Query(layout=query_pb2.LAYOUT_SPARSE, hessian=query_pb2.Hessian())), "UNIMPLEMENTED", "NOT_BUILT_YET", {"name": "layout"}),
+    "a sparse matrix": (
+        small(query_pb2.Query(layout=query_pb2.LAYOUT_SPARSE, hessian=query_pb2.Hessian())),
+        "UNIMPLEMENTED",
+        "NOT_BUILT_YET",
+        {"name": "layout"},
+    ),
     "a check of nothing": (small(query_pb2.Query(check=query_pb2.Check())), "INVALID_ARGUMENT", "MALFORMED", {"name": "subject"}),
     "too many directions": (
         small(query_pb2.Query(check=query_pb2.Check(own=query_pb2.OwnDerivative(), directions=2000))),
@@ -178,9 +198,19 @@ QUERIES: dict[str, Row] = {
 }
 
 BLOBS: dict[str, Row] = {
-    "digest mismatch": (upload(pb.UploadRequest(digest=raw.digest(DATA), data=b"other byte")), "INVALID_ARGUMENT", "DIGEST_MISMATCH", {"allowed": NAMED.sha256.hex()}),
+    "digest mismatch": (
+        upload(pb.UploadRequest(digest=raw.digest(DATA), data=b"other byte")),
+        "INVALID_ARGUMENT",
+        "DIGEST_MISMATCH",
+        {"allowed": NAMED.sha256.hex()},
+    ),
     "more bytes than the digest says": (upload(pb.UploadRequest(digest=NAMED, data=DATA + b"!")), "INVALID_ARGUMENT", "MALFORMED", {"allowed": "10"}),
-    "fewer bytes than the digest says": (upload(pb.UploadRequest(digest=raw.digest(b"0123456789a"), data=DATA)), "INVALID_ARGUMENT", "MALFORMED", {"got": "10 bytes"}),
+    "fewer bytes than the digest says": (
+        upload(pb.UploadRequest(digest=raw.digest(b"0123456789a"), data=DATA)),
+        "INVALID_ARGUMENT",
+        "MALFORMED",
+        {"got": "10 bytes"},
+    ),
     "a chunk out of order": (upload(pb.UploadRequest(digest=NAMED, offset_bytes=3, data=DATA)), "INVALID_ARGUMENT", "MALFORMED", {"got": "3", "allowed": "0"}),
     "a chunk without a digest": (upload(pb.UploadRequest(data=DATA)), "INVALID_ARGUMENT", "MALFORMED", {"name": "digest"}),
     "a chunk over 1 MiB": (upload(pb.UploadRequest(digest=NAMED, data=bytes((1 << 20) + 1))), "RESOURCE_EXHAUSTED", "TOO_LARGE", {"name": "max_chunk_bytes"}),

@@ -60,7 +60,15 @@ ROWS: list[tuple[str, Any, Any]] = [
     (
         "backsweep.v1.BacksweepService/Compute",
         {"graph": DIGEST, "bindings": [BINDING], "queries": [{"gradient": {}}]},
-        {"results": [{"arrays": {"arrays": [{"dtype": "DATA_TYPE_FLOAT64", "shape": ["3"], "data": base64.b64encode(struct.pack("<3d", *[2 * x for x in X])).decode()}]}}]},
+        {
+            "results": [
+                {
+                    "arrays": {
+                        "arrays": [{"dtype": "DATA_TYPE_FLOAT64", "shape": ["3"], "data": base64.b64encode(struct.pack("<3d", *[2 * x for x in X])).decode()}]
+                    }
+                }
+            ]
+        },
     ),
 ]
 

@@ -75,7 +75,7 @@ def test_a_new_graph_s_nodes_are_their_own_origins_and_locations_follow_them() -
     np.cos(x)
     graph = builder.build([("", np.sin(x).ref)])
     assert [n.origin for n in graph.nodes] == [0, 1]
-    assert builder.locations == ["f.py:0", "f.py:2"]
+    assert builder.sources == ("f.py:0", "f.py:2")
 
 
 def test_select_keeps_origins_inputs_and_only_what_is_needed() -> None:

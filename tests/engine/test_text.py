@@ -46,11 +46,8 @@ def test_every_kind_of_line() -> None:
 
 def test_the_derivatives_of_the_models_are_the_golden_ones(golden: Callable[[str, str], str]) -> None:
     """A change of any rule or rewrite that changes what is computed shows here, line by line."""
-    pages = []
-    for name in SCALAR:
-        graph = named(name)
-        for verb in ("gradient", "hvp"):
-            pages.append(f"# {verb} of {name}\n{text(getattr(derive, verb)(graph, [0]))}\n")
+    verbs = {"gradient": derive.gradient, "hvp": derive.hvp}
+    pages = [f"# {verb} of {name}\n{text(derived(named(name), [0]))}\n" for name in SCALAR for verb, derived in verbs.items()]
     now = "\n".join(pages)
     assert now == golden("derivatives.txt", now)
 

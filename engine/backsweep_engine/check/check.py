@@ -41,9 +41,7 @@ _WORST = 4
 """where the query leaves it open."""
 
 
-def check(
-    graph: Graph, values: Mapping[str, Array], query: Check, given: Mapping[str, Array], executor: Executor, stop: Stop, budget: Budget
-) -> Verdict:
+def check(graph: Graph, values: Mapping[str, Array], query: Check, given: Mapping[str, Array], executor: Executor, stop: Stop, budget: Budget) -> Verdict:
     """The verdict on our own derivative at `values`, or on the gradient `given` (wrt input -> array)."""
     if not _entries(graph, query.wrt):
         return Verdict(Outcome.RIGHT, "there is no entry to check", (), 0, 0.0, 0.0, 0.0, query.seed, 0)

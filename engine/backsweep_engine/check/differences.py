@@ -33,6 +33,9 @@ small (it rests on about five degrees of freedom) still leaves four."""
 _UNEXPLAINED = 100.0
 """Noise above so many roundings of the value is either cancellation or no noise at all."""
 
+_PLATEAU = 2.0**-20
+"""Plateaus are taken for rounding if their height is at most this part of all that the function changes."""
+
 _MAX_RUNGS = 24
 
 
@@ -65,18 +68,20 @@ def ladder(point: Array, epsilon: float) -> Ladder:
 
     Ten rungs a factor 8 apart in float64, seven a factor 4 apart in float32 (whose useful steps
     span less). More rungs, downwards, where the entries are large (the function may still change over
-    1), tiny, or of sizes far apart; never below where the largest entry would no longer move exactly (10 bits of it, see probe.py).
+    1), tiny, or of sizes far apart; never below where the largest entry would no longer move exactly
+    (directions have 10 bits of fraction, see probe.py).
     """
     sizes = np.abs(point[np.isfinite(point) & (point != 0)]).astype(float)
     large = _power_of_two(max(float(sizes.max()), 1e-90)) if sizes.size else 1.0
     middle = _power_of_two(max(float(np.median(sizes)), 1e-90)) if sizes.size else 1.0
     bits = round(-np.log2(epsilon))
-    gap, span, reach = (3, 27, 24) if bits > 30 else (2, 12, 8)
+    gap, span, reach = (3, 27, 20) if bits > 30 else (2, 12, 8)
     top = max(large, 1.0) / 4
-    bottom = min(top * 2.0**-span, max(min(middle, 1.0) * 2.0**-reach, large * 2.0 ** (10 - bits)))
-    count = min(_MAX_RUNGS, int(np.ceil(np.log2(top / bottom) / gap)) + 1)
+    exact = large * 2.0 ** (10 - bits)
+    bottom = max(min(top * 2.0**-span, min(middle, 1.0) * 2.0**-reach), exact)
+    count = min(_MAX_RUNGS, int(np.log2(top / bottom)) // gap + 1)
     rungs = top * 2.0 ** (-gap * np.arange(count - 1.0, -1.0, -1.0))
-    fine = max(min(large, 1.0) * np.sqrt(epsilon), large * 2.0 ** (10 - bits))
+    fine = max(min(large, 1.0) * np.sqrt(epsilon), exact)
     spacing = rungs[int(np.argmin(np.abs(np.log2(rungs / fine))))]
     return Ladder(rungs, 2.0**gap, float(spacing), epsilon)
 
@@ -111,9 +116,9 @@ def choose(steps: Ladder, values: Array) -> Step | None:
     """The window's step from the scout's values at `steps.offsets`; None if too few are finite.
 
     Over neighbouring rungs h, r h the order-4 estimate is D = (r^2 d(h) - d(r h)) / (r^2 - 1).
-    Truncation at rung j: T_j = |D_j+1 - D_j|, which bounds the *coarser* estimate's error.
+    Truncation at rung j: T_j = |D_j+1 - D_j|, about the error of the coarser one, r^4 that of D_j.
     Rounding: R_j = (r^2 + 1/r) / (r^2 - 1) noise / h_j. Rung j is chosen to make T_j + R_j least
-    among those whose interval meets the interval of every smaller rung (Lepski's principle: a large
+    among those whose interval meets the interval of every smaller rung (Lepski 1991: a large
     step is believed only while smaller steps, which truncate less, agree within their own bounds).
     The window, offsets 1, 2, 4, then starts one rung higher: it stays inside what T_j has seen
     (r^2 h_j), its truncation is about T_j (the stencil is tighter) and its rounding r times less.
@@ -153,15 +158,18 @@ def choose(steps: Ladder, values: Array) -> Step | None:
 def _noise(steps: Ladder, values: Array, even: Array) -> float:
     """A bound on the error of one value, from the noise table.
 
-    2 epsilon |f| at least. A table without any noise may lie on one plateau of values that cancelled
-    ((x + 1e12) - 1e12); the smallest change of the even part, f(h) + f(-h) - 2 f(0), is then the
-    plateaus' height, and otherwise (f exact in binary) it is tiny.
+    2 epsilon |f| at least. A table without any noise may lie on plateaus of values that cancelled, as in
+    (x + 1e12) - 1e12; the smallest change of the even part, f(h) + f(-h) - 2 f(0), is then their height. (Of
+    an exact table that is not flat it may also be a kink's, which is larger than plateaus that matter.)
     """
     at = dict(zip(steps.offsets.tolist(), values.tolist(), strict=True))
-    deviation = noise_deviation(np.array([at[float(k * steps.spacing)] for k in _TABLE]))
+    table = np.array([at[float(k * steps.spacing)] for k in _TABLE])
+    deviation = noise_deviation(table)
     noise = max(_NOISE_FACTOR * deviation, 2 * steps.epsilon * abs(float(values[0])))
     if deviation == 0 and (even > 0).any():
-        noise = max(noise, float(even[even > 0].min()))
+        height = float(even[even > 0].min())
+        if np.ptp(table) == 0 or height <= _PLATEAU * float(np.ptp(values)):
+            noise = max(noise, height)
     return noise
 
 
@@ -191,7 +199,7 @@ class Estimates:
 def estimate(here: Array, values: Array, step: Step, epsilon: float) -> Estimates:
     """Derivatives and bounds from `here`, the values at 0, and `values`, lines x WINDOW offsets, all finite.
 
-    Central, order 4 (Abramowitz and Stegun 25.3.20 combined at h and 2h; Fornberg 1988, table 1):
+    Central, order 4: (4 d(h) - d(2h)) / 3, which removes c2 (Fornberg, Mathematics of Computation 1988, table 1):
         D(h) = (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h = f' - 4 c4 h^4 + O(h^6)
     Truncation: |D(2h) - D(h)| = 60 c4 h^4, fifteen times the error of D(h); it may vanish by chance along
     a line, so the largest of all lines stands for each. Roundoff: the weights' absolute sum

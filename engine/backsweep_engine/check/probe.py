@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,10 @@ def _picked(vectors: Term, which: Term, first: Term, last: Term) -> Term:
     return picked
 
 
-def plan_probes(graph: Graph, wrt: Sequence[str], count: int, rows: int, budget: Budget, block: int) -> Plan:
-    """The plan of `rows` evaluations along `count` lines."""
+@lru_cache(maxsize=64)
+def plan_probes(graph: Graph, wrt: tuple[str, ...], count: int, rows: int, budget: Budget, block: int) -> Plan:
+    """The plan of `rows` evaluations along `count` lines. Kept: the rounds of a search, and checks of one
+    graph at many points, are alike, and one plan keeps its programs and buffers."""
     names = fresh([*_SHARED, *_ROWS], "probe", graph.input_names)
     return plan_rows(probe_graph(graph, wrt, count, names), names[len(_SHARED) :], rows, budget, block)
 

@@ -105,7 +105,8 @@ class Trial:
         """From their values, all finite."""
         estimates = estimate(values[:, 0], values[:, 1:], self.step, self.epsilon)
         claims = self.subject.claims(probes)
-        return Round(tuple(probes), estimates, claims, estimates.roundoff + _CLAIM_FACTOR * self.epsilon * claims.spread)
+        spread = np.where(np.isfinite(claims.spread), claims.spread, 0.0)  # a NaN needs no tolerance
+        return Round(tuple(probes), estimates, claims, estimates.roundoff + _CLAIM_FACTOR * self.epsilon * spread)
 
     def at(self, step: float) -> Trial:
         """The same trial at another step."""

@@ -118,9 +118,7 @@ class Program:
             raise
         except Exception as error:
             node = self._nodes[step.node] if step else None
-            raise Fault(
-                f"a kernel failed: {type(error).__name__}: {error}", node=node.origin if node else None, op=node.op if node else ""
-            ) from error
+            raise Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node.origin if node else None, op=node.op if node else "") from error
         finally:
             self._give_back(workspace)
 

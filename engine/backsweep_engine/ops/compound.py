@@ -11,7 +11,7 @@ from typing import Any
 from ..graph import DTYPES, FLOATS, Type
 from .contract import kept, spread
 from .linear import normal_axes
-from .op import REALS, Example, Expansion, Kind, Op, elementwise_cost, register, require_axes, require_dtype
+from .op import REALS, Example, Expansion, Kind, Op, elementwise_cost, register, require, require_axes, require_dtype
 from .term import Term, call, constant, promoted
 
 _MATRIX = Type(DTYPES["float64"], (3, 4))
@@ -43,6 +43,7 @@ def _register(name: str, rule: Any, reduces: bool, summary: str) -> None:
     def infer(types: tuple[Type, ...], axes: Ints) -> tuple[Type, ...]:
         require_dtype(types[0], FLOATS)
         require_axes(axes, types[0].rank)
+        require(all(types[0].shape[a] for a in axes), f"{name} over no elements", got=types[0].shape)
         return (types[0].with_shape(d for a, d in enumerate(types[0].shape) if not reduces or a not in axes),)
 
     register(

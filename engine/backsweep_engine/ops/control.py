@@ -30,7 +30,7 @@ def _names(types: tuple[Type, ...]) -> str:
 
 def _cond_cost(types: tuple[Type, ...], results: tuple[Type, ...], then: Graph, otherwise: Graph) -> Cost:
     # The branches' own costs are added by the plan, which prices nested graphs; here the results' copy, and operands made contiguous.
-    return Cost(0, 2 * sum(t.nbytes for t in results), sum(t.nbytes for t in types))
+    return Cost(0, 2 * sum(t.nbytes for t in results), copies=sum(t.nbytes for t in types))
 
 
 def _example_branch(op: str, *more: str) -> Graph:

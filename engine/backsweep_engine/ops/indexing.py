@@ -109,7 +109,7 @@ register(
         apply=_take,
         derivative=Transposes(lambda i, c, x, index, axis: call("put_add", c, index, axis=axis, size=x.shape[axis]), operands=(0,)),
         batch=_take_batch,
-        cost=lambda types, results, **_: Cost(0, results[0].nbytes * 2 + types[1].nbytes, types[0].nbytes + results[0].nbytes + _masks(types[1])),
+        cost=lambda types, results, **_: Cost(0, results[0].nbytes * 2 + types[1].nbytes, results[0].nbytes + _masks(types[1]), types[0].nbytes),
         examples=(Example((Type(FLOAT64, (3, 5)), Type(INT64, (4,))), {"axis": 1}),),
         arity=2,
         attributes={"axis": Kind.INT},

@@ -120,8 +120,8 @@ register(
         apply=lambda x, *, shape: x.reshape(shape),
         derivative=Transposes(lambda i, c, x, shape: reshape(c, x.shape)),
         batch=lambda mask, x, shape: reshape(x, (x.shape[0], *shape)),
-        # A view of a C-contiguous operand; of any other NumPy makes a copy, so the promise counts one.
-        cost=lambda types, results, **_: Cost(0, 0, results[0].nbytes),
+        # A view of a C-contiguous operand; any other has to be copied.
+        cost=lambda types, results, **_: Cost(0, 0, copies=results[0].nbytes),
         examples=(Example((_MATRIX,), {"shape": (2, 6)}),),
         attributes={"shape": Kind.INTS},
         view=True,
@@ -460,5 +460,3 @@ def ndim(x: Term) -> int:
 @spells(np.size)
 def size(x: Term) -> int:
     return x.size
-
-

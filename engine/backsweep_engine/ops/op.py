@@ -59,11 +59,15 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one application costs: floating-point operations, bytes moved, and bytes of temporaries."""
+    """What one application costs: floating-point operations, bytes moved, and bytes of temporaries.
+
+    `copies`: bytes of further temporaries where an operand is not C-contiguous.
+    """
 
     flops: int
     bytes: int
     workspace: int = 0
+    copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +155,8 @@ class Op:
 
     name: on the wire, for ever. infer(types, **attributes) -> result types, raising GraphError.
     apply(*arrays, out=, **attributes): NumPy, fills `out` (a tuple of arrays for several results);
-    a `view` op has no `out` and returns a view of its operand (one whose cost has a workspace: only
-    of a C-contiguous operand, else a copy); None for Expansion and Structured.
+    a `view` op has no `out` and returns a view of its operand (one whose cost has copies: a copy of
+    an operand that is not C-contiguous); None for Expansion and Structured.
     batch(mask, *x, **attributes): the op with one more axis in front of the operands masked True
     (all results gain it). cost(types in, types out, **attributes). domain: one per operand.
     kinks: where it is not differentiable and what is returned there. numpy: callables of NumPy whose
@@ -218,9 +222,7 @@ def check(op: Op, types: tuple[Type, ...], attributes: Attributes) -> tuple[Type
         raise GraphError("wrong attributes", reason="ATTRIBUTE", op=op.name, got=", ".join(sorted(attributes)) or "none", allowed=names)
     for name, kind in op.attributes.items():
         if not kind.admits(attributes[name]):
-            raise GraphError(
-                f"attribute {name} is of the wrong kind", reason="ATTRIBUTE", op=op.name, got=type(attributes[name]).__name__, allowed=kind.value
-            )
+            raise GraphError(f"attribute {name} is of the wrong kind", reason="ATTRIBUTE", op=op.name, got=type(attributes[name]).__name__, allowed=kind.value)
     try:
         return op.infer(types, **attributes)
     except GraphError as error:

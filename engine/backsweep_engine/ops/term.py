@@ -240,7 +240,7 @@ class Term:
         self._refuse("a traced value cannot be a Python index", "index with x[i] (take), or pass the number as a Python argument")
 
     def __round__(self, digits: int = 0) -> Term:
-        return _spelled(np.round, self, digits)
+        return _method(np.round, self, digits)
 
     def __format__(self, spec: str) -> str:
         if spec:

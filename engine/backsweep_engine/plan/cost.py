@@ -13,10 +13,11 @@ def node_cost(graph: Graph, node: Node) -> Cost:
     inner = [graph_cost(v) for _, v in node.attributes if isinstance(v, Graph)]
     if not inner:
         return cost
-    return Cost(cost.flops + max(c.flops for c in inner), cost.bytes + max(c.bytes for c in inner), cost.workspace)
+    return Cost(cost.flops + max(c.flops for c in inner), cost.bytes + max(c.bytes for c in inner), cost.workspace, cost.copies)
 
 
 def graph_cost(graph: Graph) -> Cost:
-    """Flops and bytes of all nodes, and the largest workspace."""
+    """Flops and bytes of all nodes, and the largest temporaries."""
     costs = [node_cost(graph, node) for node in graph.nodes[graph.arity :]]
-    return Cost(sum(c.flops for c in costs), sum(c.bytes for c in costs), max((c.workspace for c in costs), default=0))
+    workspace, copies = max((c.workspace for c in costs), default=0), max((c.copies for c in costs), default=0)
+    return Cost(sum(c.flops for c in costs), sum(c.bytes for c in costs), workspace, copies)

@@ -43,7 +43,7 @@ class Layout:
 def layout(graph: Graph) -> Layout:
     """The layout of an expanded graph."""
     count = len(graph.nodes)
-    root, copied = _roots(graph)
+    root, copied, contiguous = _places(graph)
     last = [-1] * count
     for i in range(graph.arity, count):
         for ref in graph.nodes[i].operands:
@@ -62,7 +62,9 @@ def layout(graph: Graph) -> Layout:
         node = graph.nodes[i]
         inner = [layout(g) for _, g in node.attributes if isinstance(g, Graph)]
         held += sum(g.held_bytes for g in inner)
-        temporary = max(temporary, (0 if copied[i] else node_cost(graph, node).workspace) + max((g.peak_bytes - g.held_bytes for g in inner), default=0))
+        cost = node_cost(graph, node)
+        copies = 0 if copied[i] or all(contiguous[ref.node] for ref in node.operands) else cost.copies
+        temporary = max(temporary, cost.workspace + copies + max((g.peak_bytes - g.held_bytes for g in inner), default=0))
         if inner or (root[i] == i and i in given and node.operands):
             owned[i] = True
             owned_bytes += sum(t.nbytes for t in node.types)
@@ -82,8 +84,8 @@ def layout(graph: Graph) -> Layout:
     return Layout(tuple(buffer), tuple(sizes), tuple(owned), tuple(copied), held, held + owned_bytes + temporary)
 
 
-def _roots(graph: Graph) -> tuple[list[int], list[bool]]:
-    """The node in whose memory each node lives, and which view ops have to copy."""
+def _places(graph: Graph) -> tuple[list[int], list[bool], list[bool]]:
+    """The node in whose memory each node lives, which view ops have to copy, and which values are known to be contiguous."""
     root, copied = list(range(len(graph.nodes))), [False] * len(graph.nodes)
     contiguous = [True] * len(graph.nodes)
     for i in range(graph.arity, len(graph.nodes)):
@@ -92,28 +94,33 @@ def _roots(graph: Graph) -> tuple[list[int], list[bool]]:
         if not op.view:
             continue
         if not node.operands:
-            contiguous[i] = False  # a constant: broadcast from a few bytes
+            contiguous[i] = _is_contiguous(op, node)
             continue
         source = node.operands[0].node
         if contiguous[source]:
-            contiguous[i] = _stays_contiguous(op, node, graph.type_of(node.operands[0]))
-        elif node_cost(graph, node).workspace:
+            contiguous[i] = _is_contiguous(op, node, graph.type_of(node.operands[0]))
+        elif node_cost(graph, node).copies:
             copied[i] = True
         else:
             contiguous[i] = False
         root[i] = i if copied[i] else root[source]
-    return root, copied
+    return root, copied, contiguous
 
 
-def _stays_contiguous(op: Op, node: Node, type: Type) -> bool:
-    """Whether the view of a C-contiguous operand is: asked of NumPy, on an array of the shape without memory behind it."""
+def _is_contiguous(op: Op, node: Node, *types: Type) -> bool:
+    """Whether the view of C-contiguous operands is: asked of NumPy, on arrays without memory behind them."""
+    assert op.apply is not None
+    if max(t.nbytes for t in (*types, *node.types)) >= 2**62:
+        return False  # larger than any array: it is refused by its size
+    return bool(op.apply(*map(_hollow, types), **dict(node.attributes)).flags.c_contiguous)
+
+
+def _hollow(type: Type) -> Any:
     strides, step = [], type.dtype.itemsize
     for length in reversed(type.shape):
         strides.append(step)
         step *= length
-    assert op.apply is not None
-    hollow: Any = as_strided(np.empty((), type.dtype), type.shape, strides[::-1])
-    return bool(op.apply(hollow, **dict(node.attributes)).flags.c_contiguous)
+    return as_strided(np.empty((), type.dtype), type.shape, strides[::-1])
 
 
 def _take(free: dict[int, list[int]], sizes: list[int], nbytes: int) -> int:

@@ -78,7 +78,6 @@ def positions(graph: Graph, names: Sequence[str]) -> tuple[int, ...]:
     return tuple(known[name] for name in names)
 
 
-
 def with_subgraphs(node: Node, change: Callable[[Graph], Graph]) -> Node:
     """The node with every graph it holds changed; its types must stay the same."""
     if not any(isinstance(value, Graph) for _, value in node.attributes):

@@ -114,7 +114,10 @@ def _scale(node: Node, x: Sequence[Term]) -> Term | None:
     if _is(p, 1):
         return t
     value, seed = _scalar(p), _scalar(t)
-    return p * t if (value is not None and np.isfinite(value)) or seed is not None else None
+    if seed is None and (value is None or not np.isfinite(value)):
+        return None
+    product = _multiply(node, x)
+    return p * t if product is None else product
 
 
 def _divide(node: Node, x: Sequence[Term]) -> Term | None:

@@ -87,4 +87,3 @@ def _widened(graph: Graph, size: int) -> Graph:
 
 
 RULES: dict[str, StructuredRules] = {"cond": StructuredRules(_cond_linearize, _cond_transpose, _cond_batch)}
-

@@ -31,6 +31,7 @@ ODD = {
     "a value read after it is put out": lambda x: (np.sin(x), np.exp(np.sin(x)) * np.sin(x)),
     "the results of a cond": lambda x: cond(x[0] > 0, lambda v: (v, v), lambda v: (v[::-1], v), x),
     "a result of a cond twice": lambda x: (lambda y: (y, y, y[1:]))(cond(x[0] > 0, np.sin, np.cos, x)),
+    "a view, and work after it": lambda x: (np.sin(x)[::-1], np.exp(np.cos(np.tan(x) * 2)) * 3 - 1),
     "nothing": lambda x: (),
 }
 
@@ -42,6 +43,10 @@ def test_outputs_are_owned_distinct_and_survive_the_next_call(name: str) -> None
     x = np.array([1.0, 2, 3, 4])
     first = program.run([x])
     kept = [a.copy() for a in first]
+    if "cond" not in name:
+        wanted = ODD[name](x)
+        for a, b in zip(kept, wanted if isinstance(wanted, tuple) else (wanted,), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-15)  # NumPy's own kernels; views may pick other loops
     for i, a in enumerate(first):
         assert a.flags.c_contiguous and a.flags.writeable and not np.shares_memory(a, x)
         assert not any(np.shares_memory(a, b) for b in first[:i])
@@ -99,9 +104,7 @@ def test_two_threads_at_once_do_not_see_each_other() -> None:
         wrong: list[int] = []
 
         def work(k: int, program: Program = program, inputs: Any = inputs, wanted: Any = wanted, wrong: list[int] = wrong) -> None:
-            for _ in range(30):
-                if program.run([inputs[k]])[0].tobytes() != wanted[k]:
-                    wrong.append(k)
+            wrong.extend(k for _ in range(30) if program.run([inputs[k]])[0].tobytes() != wanted[k])
 
         threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
         for thread in threads:
@@ -137,7 +140,8 @@ def test_light_work_adds_up_to_a_question() -> None:
 
     asked: list[int] = []
     Program(build(chain, x=F64[100_000])).run([np.zeros(100_000)], lambda: bool(asked.append(1)))
-    assert len(asked) == 40 * 15 * 100_000 // FLOPS_BETWEEN_STOPS
+    each = 15 * 100_000  # flops of one sine, by its record
+    assert len(asked) == 40 // (FLOPS_BETWEEN_STOPS // each + 1)
 
 
 def test_stop_is_asked_inside_branches() -> None:
@@ -160,7 +164,7 @@ def test_a_kernel_that_fails_is_our_fault_and_names_its_node() -> None:
     wrong = Graph(
         (
             Node("input", (), (("name", "x"),), (F64[2],), 0),
-            Node("reshape", (Ref(0),), (("shape", (3,)),), (F64[3],), 5),
+            Node("sum", (Ref(0),), (("axes", (3,)),), (F64[()],), 5),
         ),
         1,
         (Ref(1),),
@@ -168,7 +172,7 @@ def test_a_kernel_that_fails_is_our_fault_and_names_its_node() -> None:
     )
     with pytest.raises(Fault) as caught:
         Program(wrong).run([np.ones(2)])
-    assert caught.value.node == 5 and caught.value.op == "reshape"
+    assert caught.value.node == 5 and caught.value.op == "sum"
 
 
 def test_a_program_lives_as_long_as_its_graph() -> None:

@@ -215,7 +215,7 @@ MISTAKEN: list[tuple[str, Callable[..., Any], str]] = [
     ("integer to a negative", lambda f: f.astype(int) ** -1, "ATTRIBUTE"),
     ("cast to complex", lambda f: f.astype(complex), "DTYPE"),
     ("a Python int too large", lambda f: f.astype(np.int32) + 2**40, "DTYPE"),
-    ("an exponent beyond any float", lambda f: f ** 10**400, "ATTRIBUTE"),
+    ("an exponent beyond any float", lambda f: f**10**400, "ATTRIBUTE"),
 ]
 
 

@@ -12,6 +12,7 @@ from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Graph, Type
 from backsweep_engine.ops import TABLE
 from backsweep_engine.ops.op import POSITIVE, REALS, Example
+from backsweep_engine.ops.term import call, call_in
 from backsweep_engine.plan.cost import graph_cost, node_cost
 from backsweep_engine.plan.memory import layout
 from backsweep_engine.transforms import derive
@@ -48,17 +49,13 @@ LARGE: dict[str, Example] = {
     "concat": Example((F64[N], F64[N]), {"axis": 0}),
     "flip": Example((F64[N],), {"axes": (0,)}),
     "integer_power": Example((F64[N],), {"exponent": 3}),
-    "log_softmax": Example((F64[300, 300],), {"axes": (1,)}),
-    "logsumexp": Example((F64[300, 300],), {"axes": (1,)}),
     "matmul": Example((F64[300, 300], F64[300, 300])),
     "max": Example((F64[300, 300],), {"axes": (0,)}),
     "min": Example((F64[300, 300],), {"axes": (0,)}),
     "pad": Example((F64[300, 300],), {"low": (1, 1), "high": (0, 0), "interior": (1, 0)}),
-    "prod": Example((F64[300, 300],), {"axes": (0,)}),
     "put_add": Example((F64[300, 300], I64[300]), {"axis": 1, "size": 300}),
     "reshape": Example((F64[300, 300],), {"shape": (90_000,)}),
     "slice": Example((F64[N],), {"start": (1,), "stop": (N,), "step": (2,)}),
-    "softmax": Example((F64[300, 300],), {"axes": (1,)}),
     "sum": Example((F64[300, 300],), {"axes": (0,)}),
     "take": Example((F64[300, 300], I32[2, 300]), {"axis": 1}),
     "transpose": Example((F64[300, 300],), {"axes": (1, 0)}),
@@ -67,9 +64,8 @@ LARGE: dict[str, Example] = {
 
 def large(name: str) -> Case | None:
     op = TABLE[name]
-    if not op.arity or name == "cond":
-        if name != "concat":
-            return None
+    if op.apply is None or op.arity == 0:
+        return None
     example = LARGE.get(name) or Example(tuple(Type(t.dtype, (N,)) for t in op.examples[0].types))
     return Case(op, example.types, dict(example.attributes))
 
@@ -83,8 +79,7 @@ def test_no_kernel_takes_more_than_its_record_says(name: str, dtype: str) -> Non
     assert case is not None
     operands = case.draw()
     apart = [np.repeat(x[..., None], 2, axis=-1)[..., 0] for x in operands]
-    if case.op.apply is None:
-        pytest.skip("no kernel of its own")
+    assert case.op.apply is not None
     cost = node_cost(case.graph(), case.graph().nodes[-1])
     for given in (operands, apart):
         out = {} if case.op.view else {"out": np.empty(case.results[0].shape, case.results[0].dtype)}
@@ -94,16 +89,12 @@ def test_no_kernel_takes_more_than_its_record_says(name: str, dtype: str) -> Non
             result = case.op.apply(*given, **out, **case.attributes)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak <= cost.workspace + SLACK
+        assert peak <= cost.workspace + (cost.copies if given is apart else 0) + SLACK
         del result
 
 
-def transposed_often(x: Any) -> Any:
-    """Every reshape of a transpose is a copy that lives on."""
-    return sum((x * k).T.reshape(-1) @ np.ones(300 * 300 // 900).repeat(900) if False else np.sum((x * float(k)).T.reshape(-1, 2) * 2) for k in range(5))
-
-
 def held_copies(x: Any) -> Any:
+    """Every reshape of a transpose is a copy that lives on."""
     copies = [(x + float(k)).T.reshape(-1) for k in range(6)]
     return copies[0] * copies[1] + copies[2] * copies[3] + copies[4] * copies[5]
 
@@ -130,9 +121,12 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
 }
 
 
-def _iota(x: Any) -> Any:
-    from backsweep_engine.ops.term import call_in
+LOOSE = {"conds": 6.0, "indices": 2.5, "iota": 2.0}
+"""A promise no run comes near would refuse what fits; most are within 1.7 of what is measured. Conds promise the workspaces
+of all their branches, since each keeps its own; take promises what it needs where an index is out of range."""
 
+
+def _iota(x: Any) -> Any:
     return call_in(x.builder, "iota", size=x.size)
 
 
@@ -141,13 +135,12 @@ def test_a_run_stays_within_its_promise(name: str) -> None:
     graph = GRAPHS[name]()
     program = Program(graph)
     constants = sum(a.nbytes for a in program.constants.values() if a.base is None)
-    for seed in range(2):  # both branches of a cond, whose workspaces are kept
+    for seed in range(2):
         inputs = draw(graph.input_types, (REALS,), seed)
         peak = measured(program, inputs) + constants
         assert peak <= promised(graph) + SLACK
     first = measured(Program(graph), draw(graph.input_types, (REALS,), 0)) + constants
-    # A promise no run comes near would refuse what fits: conds promise both branches, the others are near it.
-    assert promised(graph) <= (3 if "cond" in name else 1.7) * first
+    assert promised(graph) <= LOOSE.get(name, 1.7) * first
 
 
 def test_what_branches_hold_is_promised_for_every_branch() -> None:
@@ -176,6 +169,8 @@ def test_costs_count_flops_bytes_and_the_dearest_branch() -> None:
 def test_a_promise_of_more_than_any_machine_has_is_still_a_number() -> None:
     graph = build(lambda x: np.sum(np.exp(x)), x=F64[2**40])
     assert layout(graph).peak_bytes >= 2**43
+    beyond = build(lambda x: call("exp", np.broadcast_to(x, (2**40, 2**40)).T), x=F64[1])
+    assert layout(beyond).peak_bytes >= 2**83
 
 
 def test_positive_domains_are_drawn_positive() -> None:

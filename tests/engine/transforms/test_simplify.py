@@ -14,7 +14,7 @@ from backsweep_engine.transforms.batch import batch
 from backsweep_engine.transforms.simplify import RULES, simplify
 from support.cases import Case, every
 from support.draw import directions, draw
-from support.graphs import BOOL, F64, SCALAR, build, named
+from support.graphs import BOOL, F64, SCALAR, build, cond, named
 from support.run import run
 
 REWRITES: dict[str, Callable[..., Any]] = {
@@ -27,7 +27,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "1 * x": lambda x: 1 * x,
     "x * -1": lambda x: x * -1,
     "x / 1": lambda x: x / 1,
-    "--x": lambda x: -(-x),
+    "--x": lambda x: np.negative(-x),
     "scale by 1": lambda x: call("scale", constant(x.builder, 1.0, x.shape), x),
     "scale of 0": lambda x: call("scale", np.exp(x), constant(x.builder, 0.0, x.shape)),
     "scale by a finite constant": lambda x: call("scale", constant(x.builder, 3.0, x.shape), x),
@@ -60,7 +60,7 @@ KEPT: dict[str, Callable[..., Any]] = {
     "scale by an infinite constant": lambda x: call("scale", constant(x.builder, np.inf, x.shape), x),
     "casts that round": lambda x: x.astype(np.float32).astype(np.float64),
     "log(2 + exp x)": lambda x: np.log(2 + np.exp(x)),
-    "a constant too large to fold": lambda x: np.sum(np.sqrt(constant(x.builder, np.arange(100.0))[:, None] * constant(x.builder, np.arange(100.0)))) * x,
+    "a constant too large to fold": lambda x: np.sum(constant(x.builder, np.arange(100.0).reshape(100, 1)) * constant(x.builder, np.arange(100.0))) * x,
 }
 
 
@@ -119,7 +119,7 @@ def test_an_op_on_constants_is_folded_to_what_it_computes(case: Case) -> None:
 @pytest.mark.parametrize("name", SCALAR)
 def test_simplifying_a_derivative_again_changes_nothing(name: str) -> None:
     for graph in (derive.gradient(named(name), [0]), derive.hvp(named(name), [0])):
-        assert simplify(graph).size == graph.size
+        assert text(simplify(graph)) == text(graph)
 
 
 @pytest.mark.parametrize("name", SCALAR)
@@ -131,8 +131,6 @@ def test_values_of_whole_graphs_stay(name: str) -> None:
 
 
 def test_graphs_held_are_simplified_too_and_inputs_outputs_and_names_stay() -> None:
-    from support.graphs import cond
-
     graph = build(lambda c, x, unused: (cond(c, lambda v: v * 1, lambda v: v + 0, x), x), c=BOOL[()], x=F64[2], unused=F64[3])
     simple = simplify(graph)
     assert [g.size for g in simple.subgraphs] == [0, 0]
