@@ -9,7 +9,8 @@ import numpy as np
 
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Builder
-from backsweep_engine.ops.term import Term, call_several, common_builder
+from backsweep_engine.ops.build import call_several, common_builder
+from backsweep_engine.ops.term import Term
 
 from .lines import locate, show
 from .trace import run

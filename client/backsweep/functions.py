@@ -14,7 +14,8 @@ from backsweep_engine.errors import GraphError
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import Builder, Type
 from backsweep_engine.ops import compound
-from backsweep_engine.ops.term import Term, call, elementwise
+from backsweep_engine.ops.build import call, elementwise
+from backsweep_engine.ops.term import Term
 
 from .dtypes import as_array
 from .lines import locate, show

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backsweep_engine.graph import Builder, Graph, Type
-from backsweep_engine.ops.linear import permute, reshape
-from backsweep_engine.ops.term import Term, call_in, cast
+from backsweep_engine.ops.build import call_in, cast
+from backsweep_engine.ops.shape import permute, reshape
+from backsweep_engine.ops.term import Term
 from backsweep_engine.transforms import derive
 from backsweep_engine.transforms.batch import batch
 from backsweep_engine.transforms.rewrite import inline

@@ -18,7 +18,8 @@ import numpy as np
 from backsweep_engine.errors import GraphError
 from backsweep_engine.execute.program import program_of
 from backsweep_engine.graph import Builder, Graph, Type
-from backsweep_engine.ops.term import TRACING, Term, cast, common_builder, lift
+from backsweep_engine.ops.build import cast, common_builder, lift
+from backsweep_engine.ops.term import TRACING, Term
 from backsweep_engine.transforms import derive
 
 from .jacobians import jacobian_graph

@@ -18,7 +18,8 @@ import numpy as np
 from backsweep_engine import ops  # noqa: F401  # fills the table of ops
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import DTYPES, Builder, Graph, Ref
-from backsweep_engine.ops.term import TRACING, Term, lift
+from backsweep_engine.ops.build import lift
+from backsweep_engine.ops.term import TRACING, Term
 from backsweep_engine.transforms.rewrite import Rewrite
 
 from .dtypes import as_array, as_type

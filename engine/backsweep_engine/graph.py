@@ -243,6 +243,11 @@ class Builder:
         return Ref(self._known[key])
 
     @property
+    def place(self) -> str:
+        """The user's line that is running now, "" if nobody keeps track."""
+        return self.locate() if self.locate else ""
+
+    @property
     def captured(self) -> Iterator[tuple[Ref, Ref]]:
         """(value of the parent, input here), in the order they were captured."""
         return iter(self._captured.items())
@@ -252,11 +257,11 @@ class Builder:
             raise GraphError(
                 "a traced value was used after its trace had ended",
                 reason="NOT_TRACEABLE",
-                source=self.locate() if self.locate else "",
+                source=self.place,
                 hint="return values from the traced function instead of keeping them in a variable outside it",
             )
         self.nodes.append(node)
-        self.locations.append(self.locate() if self.locate else "")
+        self.locations.append(self.place)
         return len(self.nodes) - 1
 
     def build(self, outputs: Iterable[tuple[str, Ref]]) -> Graph:

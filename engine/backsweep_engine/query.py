@@ -89,7 +89,7 @@ class HessianDiagonal:
 class Check:
     """Whether a derivative is right: a Verdict.
 
-    `given`: the subject is a gradient the client supplies (seeds `gradient.<input>`), else our own.
+    `given`: the subject is a gradient the client supplies (a seed per wrt input), else our own.
     `seed` draws the `directions` probe directions; at most `max_worst` entries are named.
     """
 

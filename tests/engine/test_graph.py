@@ -8,8 +8,9 @@ import pytest
 
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import MAX_NESTING, Builder, Graph, Node, Ref, Type, attributes_key
+from backsweep_engine.ops.build import call, constant
 from backsweep_engine.ops.op import emit, verify
-from backsweep_engine.ops.term import Term, call, constant
+from backsweep_engine.ops.term import Term
 from support.graphs import BOOL, F32, F64, I64, build, cond, named
 from support.run import run
 

@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from backsweep_engine.graph import DTYPES, Builder, Graph, Type
-from backsweep_engine.ops.term import Term, call, call_several, lift
+from backsweep_engine.ops.build import call, call_several, lift
+from backsweep_engine.ops.term import Term
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,11 @@ import numpy as np
 
 from ..execute.executor import Executor, Stop
 from ..graph import DTYPES, Builder, Graph, Ref, Type
+from ..ops.build import call, call_in, cast, zeros
 from ..ops.indexing import logical_and
-from ..ops.linear import cut, reshape
-from ..ops.term import Term, call, call_in, cast, zeros
+from ..ops.pieces import cut
+from ..ops.shape import reshape
+from ..ops.term import Term
 from ..plan.make import Budget, common_dtype, plan_rows, require_within
 from ..plan.plan import Plan
 from ..transforms.derive import floating_outputs

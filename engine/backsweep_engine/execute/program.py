@@ -28,8 +28,12 @@ from .executor import Array, Stop, never
 FLOPS_BETWEEN_STOPS = 10_000_000
 """stop() is asked at least this often (CONTRACT B7): some milliseconds of work."""
 
-MAX_POOLED_BYTES = 64 << 20
-"""A larger workspace is given back to the system after its call."""
+MAX_POOLED_BYTES = 256 << 20
+"""Of all idle workspaces together; one that does not fit goes back to the system after its call."""
+
+
+Workspace = list[Array | None]
+"""For each node the view of its buffer that its result is written to, None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,7 @@ class Program:
         first = [0, *accumulate(len(node.types) for node in graph.nodes)]
         self._slots = first[-1]
         self._outputs = [(first[ref.node] + ref.result, self.layout.owned[ref.node]) for ref in graph.outputs]
-        self._pool: list[list[Array | None]] = []
-        self._lock = threading.Lock()
+        self._pool = _Pool(sum(self.layout.sizes))
         flops = 0
         for i in range(graph.arity, len(graph.nodes)):
             node = graph.nodes[i]
@@ -88,7 +91,7 @@ class Program:
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        workspace = self._borrow()
+        workspace = self._pool.take() or self._workspace()
         values: list[Any] = [None] * self._slots
         values[: self._arity] = inputs
         for slot, array in self.constants.items():
@@ -120,7 +123,7 @@ class Program:
             node = self._nodes[step.node] if step else None
             raise Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node.origin if node else None, op=node.op if node else "") from error
         finally:
-            self._give_back(workspace)
+            self._pool.give_back(workspace)
 
     def _results(self, values: list[Any]) -> list[Array]:
         """Outputs the steps allocated go out as they are, once; everything else is copied."""
@@ -136,23 +139,43 @@ class Program:
         type = self._nodes[node].types[0]
         return np.empty(type.shape, type.dtype)
 
-    def _borrow(self) -> list[Array | None]:
-        with self._lock:
-            if self._pool:
-                return self._pool.pop()
+    def _workspace(self) -> Workspace:
+        """A view of its buffer for every node that has one."""
         buffers = [np.empty(n, np.uint8) for n in self.layout.sizes]
-        views: list[Array | None] = [None] * len(self._nodes)
+        views: Workspace = [None] * len(self._nodes)
         for i, b in enumerate(self.layout.buffer):
             if b >= 0:
                 type = self._nodes[i].types[0]
                 views[i] = buffers[b][: type.nbytes].view(type.dtype).reshape(type.shape)
         return views
 
-    def _give_back(self, workspace: list[Array | None]) -> None:
-        if sum(self.layout.sizes) <= MAX_POOLED_BYTES:
-            with self._lock:
-                if len(self._pool) < 4:
-                    self._pool.append(workspace)
+
+class _Pool:
+    """The idle workspaces of one program. All pools share MAX_POOLED_BYTES."""
+
+    _lock = threading.Lock()
+    _held_bytes = 0
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+        self._idle: list[Workspace] = []
+
+    def take(self) -> Workspace | None:
+        with _Pool._lock:
+            if not self._idle:
+                return None
+            _Pool._held_bytes -= self._nbytes
+            return self._idle.pop()
+
+    def give_back(self, workspace: Workspace) -> None:
+        with _Pool._lock:
+            if _Pool._held_bytes + self._nbytes <= MAX_POOLED_BYTES:
+                _Pool._held_bytes += self._nbytes
+                self._idle.append(workspace)
+
+    def __del__(self) -> None:
+        # No lock: the collector may run this in a thread that holds it; nobody else has this pool now.
+        _Pool._held_bytes -= self._nbytes * len(self._idle)
 
 
 def _copied(x: Array, out: Array) -> None:

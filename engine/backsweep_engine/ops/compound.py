@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from ..graph import DTYPES, FLOATS, Type
+from .build import call, constant, promoted
 from .contract import kept, spread
-from .linear import normal_axes
 from .op import REALS, Example, Expansion, Kind, Op, elementwise_cost, register, require, require_axes, require_dtype
-from .term import Term, call, constant, promoted
+from .shape import normal_axes
+from .term import Term
 
 _MATRIX = Type(DTYPES["float64"], (3, 4))
 Ints = tuple[int, ...]
@@ -21,8 +22,7 @@ Ints = tuple[int, ...]
 def _shift(x: Term, axes: Ints) -> Term:
     """The largest entry along the axes, 0 where it is infinite (inf - inf would be NaN)."""
     top = call("stop_gradient", call("max", x, axes=axes))
-    result: Term = call("where", call("isfinite", top), top, constant(x.builder, 0, top.shape, x.dtype))
-    return result
+    return call("where", call("isfinite", top), top, constant(x.builder, 0, top.shape, x.dtype))
 
 
 def _logsumexp(x: Term, axes: Ints) -> Term:
@@ -75,8 +75,7 @@ def logsumexp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Term:
 
 def _over_axes(name: str, x: Any, axis: Any = -1) -> Term:
     (x,) = promoted([x], FLOATS)
-    result: Term = call(name, x, axes=normal_axes(axis, x.ndim))
-    return result
+    return call(name, x, axes=normal_axes(axis, x.ndim))
 
 
 softmax = partial(_over_axes, "softmax")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import DTYPES, FLOATS, Type
-from .linear import cut, normal_axes, permute, reshape, swapaxes
+from .build import broadcast, call, cast, constant, promoted
 from .op import (
     ANY,
     NUMBERS,
@@ -26,7 +26,9 @@ from .op import (
     require_dtype,
     spells,
 )
-from .term import Term, broadcast, call, cast, constant, promoted
+from .pieces import cut
+from .shape import normal_axes, permute, reshape, swapaxes
+from .term import Term
 
 Array = Any
 Ints = tuple[int, ...]
@@ -46,6 +48,8 @@ def _shifted(axes: Ints) -> Ints:
 
 def spread(y: Term, shape: Ints, axes: Ints) -> Term:
     """A reduced value back over the axes it was reduced along."""
+    if not y.shape:
+        return broadcast(y, shape)
     return broadcast(reshape(y, tuple(1 if a in axes else d for a, d in enumerate(shape))), shape)
 
 
@@ -96,8 +100,7 @@ def mean(x: Term, axis: Any = None, *, keepdims: bool = False) -> Term:
 def _extreme_tangent(y: Term, x: tuple[Term, ...], t: tuple[Term, ...], axes: Ints) -> Term:
     hit = cast(x[0] == spread(y, x[0].shape, axes), x[0].dtype)
     share = hit / spread(call("sum", hit, axes=axes), x[0].shape, axes)
-    result: Term = call("sum", share * t[0], axes=axes)
-    return result
+    return call("sum", share * t[0], axes=axes)
 
 
 for _name, _function in {"max": np.max, "min": np.min}.items():
@@ -187,8 +190,7 @@ def _matmul_infer(types: tuple[Type, ...]) -> tuple[Type, ...]:
 
 def _matmul_batch(mask: tuple[bool, ...], a: Term, b: Term) -> Term:
     if all(mask):
-        result: Term = call("matmul", a, b)
-        return result
+        return call("matmul", a, b)
     # One side shared: its rows or columns join the other's, so that plain matrices stay one product.
     if mask[0] and b.ndim == 2:
         rows, n, k = a.shape
@@ -197,8 +199,7 @@ def _matmul_batch(mask: tuple[bool, ...], a: Term, b: Term) -> Term:
         return swapaxes(_matmul_batch((True, False), swapaxes(b, -1, -2), swapaxes(a, -1, -2)), -1, -2)
     rows = a.shape[0] if mask[0] else b.shape[0]
     wide = [x if m else broadcast(x, (rows, *x.shape)) for x, m in zip((a, b), mask, strict=True)]
-    result = call("matmul", *wide)
-    return result
+    return call("matmul", *wide)
 
 
 def _matmul_cost(types: tuple[Type, ...], results: tuple[Type, ...]) -> Cost:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import DTYPES, Type
-from .linear import cut, moveaxis, normal_axes, permute, reshape
+from .build import broadcast, call, call_in, common_builder, constant, lift
 from .op import (
     ANY,
     INTEGERS,
@@ -31,7 +31,9 @@ from .op import (
     require_dtype,
     spells,
 )
-from .term import Term, broadcast, call, call_in, common_builder, constant, lift
+from .pieces import cut
+from .shape import moveaxis, normal_axes, permute, reshape
+from .term import Term
 
 Array = Any
 FLOAT64, INT64 = DTYPES["float64"], DTYPES["int64"]
@@ -78,19 +80,16 @@ def _rowwise(index: Term, n: int) -> Term:
     first = reshape(call_in(index.builder, "iota", size=rows) * n, (rows,) + (1,) * (index.ndim - 1))
     shifted = call("where", index < 0, index + n, index) + first
     outside = constant(index.builder, rows * n, index.shape, INT64)
-    result: Term = call("where", logical_and(index >= -n, index < n), shifted, outside)
-    return result
+    return call("where", logical_and(index >= -n, index < n), shifted, outside)
 
 
 def logical_and(x: Term, y: Term) -> Term:
-    result: Term = call("logical_and", x, y)
-    return result
+    return call("logical_and", x, y)
 
 
 def _take_batch(mask: tuple[bool, ...], x: Term, index: Term, axis: int) -> Term:
     if not mask[1]:
-        result: Term = call("take", x, index, axis=axis + 1)
-        return result
+        return call("take", x, index, axis=axis + 1)
     if not mask[0]:
         result = call("take", x, index, axis=axis)
         k = index.ndim - 1
@@ -126,8 +125,7 @@ def _take_or_zero(c: Term, index: Term, axis: int) -> Term:
     inside = logical_and(index >= -n, index < n)
     picked: Term = call("take", c, index * inside.astype(index.dtype), axis=axis)
     keep = reshape(inside, (1,) * axis + index.shape + (1,) * (picked.ndim - axis - index.ndim))
-    result: Term = call("where", broadcast(keep, picked.shape), picked, constant(c.builder, 0, picked.shape, c.dtype))
-    return result
+    return call("where", broadcast(keep, picked.shape), picked, constant(c.builder, 0, picked.shape, c.dtype))
 
 
 def _put_add_infer(types: tuple[Type, ...], axis: int, size: int) -> tuple[Type, ...]:
@@ -154,8 +152,7 @@ def _put_add(x: Array, index: Array, out: Array = None, *, axis: int, size: int)
 
 def _put_add_batch(mask: tuple[bool, ...], x: Term, index: Term, axis: int, size: int) -> Term:
     if not mask[1]:
-        result: Term = call("put_add", x, index, axis=axis + 1, size=size)
-        return result
+        return call("put_add", x, index, axis=axis + 1, size=size)
     rows = index.shape[0]
     x = x if mask[0] else broadcast(x, (rows, *x.shape))
     k = index.ndim - 1
@@ -207,8 +204,7 @@ def take(x: Any, index: Any, axis: int | None = None) -> Term:
     if axis is None:
         x, axis = reshape(x, (x.size,)), 0
     (axis,) = normal_axes(axis, x.ndim)
-    result: Term = call("take", x, index, axis=axis)
-    return result
+    return call("take", x, index, axis=axis)
 
 
 @spells(Term.__getitem__)

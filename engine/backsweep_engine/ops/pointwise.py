@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import DTYPES, Type
+from .build import aligned, broadcast, call, cast, common_builder, constant, elementwise, lift, promoted
 from .op import (
     ANY,
     BOOL,
@@ -36,7 +37,7 @@ from .op import (
     require_same,
     spells,
 )
-from .term import Term, aligned, broadcast, call, common_builder, constant, elementwise, lift, promoted
+from .term import Term
 
 Array = Any
 EXAMPLE_SHAPE = (3, 2)
@@ -180,8 +181,7 @@ def power(x: Any, exponent: Any) -> Term:
     if type(exponent) is int and isinstance(x, Term):
         if exponent == 2:
             return elementwise("square", x)
-        result: Term = x if exponent == 1 else call("integer_power", x, exponent=exponent)
-        return result
+        return x if exponent == 1 else call("integer_power", x, exponent=exponent)
     x, exponent = promoted([x, exponent])
     require(x.dtype.kind == "f", "integers to the power of integers", reason="DTYPE", got=x.dtype, hint="cast one of them to float64 (x.astype)")
     return elementwise("power", x, exponent)
@@ -277,8 +277,7 @@ def _where(condition: Array, x: Array, y: Array, out: Array = None) -> Array:
 
 def _where_transpose(i: int, c: Term, condition: Term, x: Any, y: Any) -> Term:
     nothing = constant(c.builder, 0, c.shape, c.dtype)
-    result: Term = call("where", condition, nothing, c) if i == 2 else call("where", condition, c, nothing)
-    return result
+    return call("where", condition, nothing, c) if i == 2 else call("where", condition, c, nothing)
 
 
 register(
@@ -303,8 +302,7 @@ register(
 def where(condition: Any, x: Any, y: Any) -> Term:
     """As np.where with three arguments."""
     x, y, _ = promoted([x, y, condition])
-    result: Term = call("where", *aligned([lift(condition, common_builder((x, y))), x, y]))
-    return result
+    return call("where", *aligned([lift(condition, common_builder((x, y))), x, y]))
 
 
 # Casts and gradient stops.
@@ -332,6 +330,11 @@ register(
         operand_dtypes=ANY,
     )
 )
+
+@spells(Term.astype)
+def astype(x: Term, dtype: Any) -> Term:
+    return cast(x, DTYPES[Type(np.dtype(dtype)).dtype.name])
+
 
 register(
     Op(

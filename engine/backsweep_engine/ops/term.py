@@ -1,29 +1,26 @@
 """Term: a value of a graph under construction that behaves like an array.
 
 Derivative rules and traced user code are both written on Terms, so both read like mathematics:
-`1 - y * y`, `np.cos(x)`, `a.T @ c`. Promotion (NumPy 2, Python scalars weak) and broadcasting
-happen here, once, as explicit cast and broadcast nodes. Term is final; what NumPy functions mean is
-looked up in op.SPELLINGS, so a new op or spelling changes nothing in this file.
+`1 - y * y`, `np.cos(x)`, `a.T @ c`. Term is final: its operators and methods mean what NumPy's
+functions mean, and that is looked up in op.SPELLINGS, so a new op or spelling changes nothing here.
 """
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..errors import GraphError
-from ..graph import DTYPES, MAX_CONSTANT_BYTES, Builder, Ref, Type
-from .op import SPELLINGS, emit, lookup
+from ..graph import DTYPES, Builder, Ref, Type
+from .op import SPELLINGS
 
 FLOAT64 = DTYPES["float64"]
 TRACING: ContextVar[Builder | None] = ContextVar("TRACING", default=None)
 """The builder of the function being traced: its new nodes go there even if all operands are captured."""
 
-_DTYPE_OF_KIND = {"f": FLOAT64, "i": DTYPES["int64"], "b": DTYPES["bool"]}
 
 
 class Term:
@@ -68,28 +65,28 @@ class Term:
     # Arithmetic.
 
     def __add__(self, other: Any) -> Term:
-        return elementwise("add", self, other)
+        return _method(np.add, self, other)
 
     def __radd__(self, other: Any) -> Term:
-        return elementwise("add", other, self)
+        return _method(np.add, other, self)
 
     def __sub__(self, other: Any) -> Term:
-        return elementwise("subtract", self, other)
+        return _method(np.subtract, self, other)
 
     def __rsub__(self, other: Any) -> Term:
-        return elementwise("subtract", other, self)
+        return _method(np.subtract, other, self)
 
     def __mul__(self, other: Any) -> Term:
-        return elementwise("multiply", self, other)
+        return _method(np.multiply, self, other)
 
     def __rmul__(self, other: Any) -> Term:
-        return elementwise("multiply", other, self)
+        return _method(np.multiply, other, self)
 
     def __truediv__(self, other: Any) -> Term:
-        return elementwise("divide", self, other)
+        return _method(np.divide, self, other)
 
     def __rtruediv__(self, other: Any) -> Term:
-        return elementwise("divide", other, self)
+        return _method(np.divide, other, self)
 
     def __pow__(self, other: Any) -> Term:
         return _method(np.power, self, other)
@@ -104,13 +101,13 @@ class Term:
         return _method(np.matmul, other, self)
 
     def __neg__(self) -> Term:
-        return elementwise("negative", self)
+        return _method(np.negative, self)
 
     def __pos__(self) -> Term:
         return self
 
     def __abs__(self) -> Term:
-        return elementwise("abs", self)
+        return _method(np.absolute, self)
 
     def __floordiv__(self, other: Any) -> Term:
         return _method(np.floor_divide, self, other)
@@ -140,22 +137,22 @@ class Term:
         return _method(np.invert, self)
 
     def __lt__(self, other: Any) -> Term:
-        return elementwise("less", self, other)
+        return _method(np.less, self, other)
 
     def __le__(self, other: Any) -> Term:
-        return elementwise("less_equal", self, other)
+        return _method(np.less_equal, self, other)
 
     def __gt__(self, other: Any) -> Term:
-        return elementwise("less", other, self)
+        return _method(np.less, other, self)
 
     def __ge__(self, other: Any) -> Term:
-        return elementwise("less_equal", other, self)
+        return _method(np.less_equal, other, self)
 
     def __eq__(self, other: object) -> Term:  # type: ignore[override]  # as NumPy: elementwise
-        return elementwise("equal", self, other)
+        return _method(np.equal, self, other)
 
     def __ne__(self, other: object) -> Term:  # type: ignore[override]  # as NumPy: elementwise
-        return elementwise("not_equal", self, other)
+        return _method(np.not_equal, self, other)
 
     __hash__ = object.__hash__
 
@@ -185,7 +182,7 @@ class Term:
         return _method(np.squeeze, self, axis)
 
     def astype(self, dtype: Any) -> Term:
-        return cast(self, DTYPES[Type(np.dtype(dtype)).dtype.name])
+        return _method(Term.astype, self, dtype)
 
     def copy(self) -> Term:
         return self
@@ -263,7 +260,7 @@ class Term:
         raise AttributeError(f"a traced value has no .{name}: use the np function (np.{name}(x)), if backsweep traces it")
 
     def _refuse(self, message: str, hint: str) -> NoReturn:
-        raise GraphError(message, reason="NOT_TRACEABLE", hint=hint, source=self.builder.locate() if self.builder.locate else "")
+        raise GraphError(message, reason="NOT_TRACEABLE", hint=hint, source=self.builder.place)
 
 
 def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -271,7 +268,7 @@ def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
     if spelling is None:
         name = getattr(function, "__name__", str(function))
         terms = [a for a in args if isinstance(a, Term)]
-        source = terms[0].builder.locate() if terms and terms[0].builder.locate else ""
+        source = terms[0].builder.place if terms else ""
         known = sorted({f"np.{f.__name__}" for f in SPELLINGS if f.__name__[:1] == name[:1]})
         raise GraphError(
             f"np.{name} is not among the functions backsweep traces",
@@ -284,7 +281,7 @@ def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
         return spelling(*args, **kwargs)
     except GraphError as error:
         terms = [a for a in args if isinstance(a, Term)]
-        raise error.located(source=_place(terms[0].builder) if terms else "") from None
+        raise error.located(source=terms[0].builder.place if terms else "") from None
     except TypeError as error:
         # A keyword the spelling does not take: say so in the user's words, not ours.
         if "argument" not in str(error):
@@ -296,182 +293,3 @@ def _method(function: Any, *args: Any, **kwargs: Any) -> Term:
     """A method or operator of Term that means what the NumPy function means."""
     result: Term = _spelled(function, *args, **kwargs)
     return result
-
-
-# Building.
-
-
-def _place(builder: Builder) -> str:
-    """The user's line, if the builder knows it."""
-    return builder.locate() if builder.locate else ""
-
-
-def call(name: str, *operands: Term, **attributes: Any) -> Term:
-    """Applies an op of one result to Terms as they are (no promotion)."""
-    return call_in(common_builder(operands), name, *operands, **attributes)
-
-
-def call_in(builder: Builder, name: str, *operands: Term, **attributes: Any) -> Term:
-    """The same in a given builder, for ops that may have no operands."""
-    (result,) = call_several(builder, name, *operands, **attributes)
-    return result
-
-
-def call_several(builder: Builder, name: str, *operands: Term, **attributes: Any) -> tuple[Term, ...]:
-    """Applies an op of any number of results."""
-    try:
-        node = emit(builder, name, [adopt(t, builder) for t in operands], attributes)
-    except GraphError as error:
-        raise error.located(source=builder.locate() if builder.locate else "") from None
-    return tuple([Term(builder, Ref(node, i)) for i in range(len(builder.nodes[node].types))])
-
-
-def common_builder(terms: Sequence[Any]) -> Builder:
-    """The innermost builder among the Terms, or the one being traced within it: outer values are captured by it.
-
-    So a branch of a cond that uses captured values only still does its work inside the branch.
-    """
-    builders = [t.builder for t in terms if isinstance(t, Term)]
-    if not builders:
-        raise GraphError("no traced value among the operands", reason="NOT_TRACEABLE")
-    innermost = builders[0] if len(builders) == 1 else max(builders, key=_depth)
-    inner = tracing = TRACING.get()
-    while inner is not None and inner is not innermost:
-        inner = inner.parent
-    return innermost if tracing is None or inner is None else tracing
-
-
-def _depth(builder: Builder) -> int:
-    depth = 0
-    while builder.parent is not None:
-        builder, depth = builder.parent, depth + 1
-    return depth
-
-
-def adopt(term: Term, builder: Builder) -> Ref:
-    """The value of `term` inside `builder`: its own, or captured through the builders between."""
-    if term.builder is builder:
-        return term.ref
-    chain = [builder]
-    while chain[-1].parent is not None and chain[-1] is not term.builder:
-        chain.append(chain[-1].parent)
-    if chain[-1] is not term.builder:
-        raise GraphError(
-            "a traced value of another trace was used here",
-            reason="NOT_TRACEABLE",
-            got=f"a value made at {term.builder.locations[term.ref.node] or 'an unknown line'}" + (f", used at {builder.locate()}" if builder.locate else ""),
-            hint="pass it as an argument, or return it from the function that made it",
-        )
-    ref = term.ref
-    for inner in reversed(chain[:-1]):
-        ref = inner.capture(ref)
-    return ref
-
-
-def constant(builder: Builder, value: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> Term:
-    """A constant: `value` (at most 1 KiB) broadcast to `shape`."""
-    array = np.array(value, dtype=dtype, order="C")
-    array.setflags(write=False)
-    result: Term = call_in(builder, "constant", value=array, shape=array.shape if shape is None else shape)
-    return result
-
-
-def lift(value: Any, builder: Builder) -> Term:
-    """A number or array as a Term: small arrays become constants, larger ones bound inputs."""
-    if isinstance(value, Term):
-        return Term(builder, adopt(value, builder))
-    array = np.asarray(value)
-    if array.dtype.name not in DTYPES:
-        raise GraphError(
-            "a captured value has a dtype backsweep does not support",
-            reason="DTYPE",
-            got=str(array.dtype) if array.dtype != object else type(value).__name__,
-            allowed=", ".join(DTYPES),
-            source=builder.locate() if builder.locate else "",
-        )
-    array = array.astype(DTYPES[array.dtype.name], copy=False)  # in this machine's byte order
-    if array.nbytes <= MAX_CONSTANT_BYTES:
-        return constant(builder, array)
-    return Term(builder, builder.bind(array))
-
-
-def cast(x: Term, dtype: np.dtype[Any]) -> Term:
-    if x.dtype == dtype:
-        return x
-    result: Term = call("cast", x, dtype=dtype)
-    return result
-
-
-def broadcast(x: Term, shape: tuple[int, ...]) -> Term:
-    if x.shape == shape:
-        return x
-    result: Term = call("broadcast", x, shape=shape)
-    return result
-
-
-def zeros(builder: Builder, type: Type) -> Term:
-    return constant(builder, np.zeros((), type.dtype), type.shape)
-
-
-def or_zeros(term: Term | None, builder: Builder, type: Type) -> Term:
-    """A symbolic zero (None) made a value."""
-    return zeros(builder, type) if term is None else term
-
-
-def ones(builder: Builder, type: Type) -> Term:
-    return constant(builder, np.ones((), type.dtype), type.shape)
-
-
-def promoted(values: Sequence[Any], allowed: Sequence[np.dtype[Any]] = ()) -> list[Term]:
-    """The values as Terms of one dtype by NumPy 2's rules, integers as float64 where only floats are allowed."""
-    builder = common_builder(values)
-    # Python scalars are weak: they do not widen the dtype of arrays (NEP 50).
-    weak = [isinstance(v, (int, float)) and not isinstance(v, np.generic) and not isinstance(v, bool) for v in values]
-    strong = [v if w else lift(v, builder) for v, w in zip(values, weak, strict=True)]
-    try:
-        dtype = np.result_type(*[v if w else v.dtype for v, w in zip(strong, weak, strict=True)])
-    except (TypeError, OverflowError) as error:
-        raise GraphError("operands have no common dtype", reason="DTYPE", got=str(error), source=_place(builder)) from None
-    if dtype.kind in "ib" and FLOAT64 in allowed and DTYPES["int64"] not in allowed:
-        dtype = FLOAT64
-    try:
-        return [constant(builder, v, dtype=dtype) if w else cast(v, dtype) for v, w in zip(strong, weak, strict=True)]
-    except OverflowError as error:
-        raise GraphError("a number does not fit its dtype", reason="DTYPE", got=str(error), source=_place(builder)) from None
-
-
-def elementwise(name: str, *values: Any) -> Term:
-    """A pointwise op on anything array-like, promoted and broadcast as NumPy would."""
-    terms = promoted(values, lookup(name).operand_dtypes)
-    result: Term = call(name, *aligned(terms))
-    return result
-
-
-def aligned(terms: Sequence[Term]) -> list[Term]:
-    """The terms broadcast to their common shape; a scalar constant becomes a constant of that shape."""
-    try:
-        shape = np.broadcast_shapes(*[t.shape for t in terms])
-    except ValueError:
-        raise GraphError(
-            "shapes cannot be broadcast together",
-            reason="SHAPE",
-            got=" and ".join(str(t.shape) for t in terms),
-            allowed="equal, or 1, from the last axis on",
-            source=terms[0].builder.locate() if terms[0].builder.locate else "",
-        ) from None
-    return [_stretched(t, shape) for t in terms]
-
-
-def _stretched(term: Term, shape: tuple[int, ...]) -> Term:
-    node = term.builder.nodes[term.ref.node]
-    if node.op == "constant" and term.shape != shape:
-        return constant(term.builder, dict(node.attributes)["value"], shape)
-    return broadcast(term, shape)
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a Python or NumPy scalar rather than an array or Term."""
-    return isinstance(value, numbers.Number) and not isinstance(value, complex)
-
-
-Spelling = Callable[..., Any]

@@ -11,7 +11,7 @@ _WHAT = {Axis.ROW: "rows", Axis.COLUMN: "columns", Axis.POINT: "points", Axis.WH
 def describe(plan: Plan) -> str:
     """Some lines; their form may change between versions."""
     lines = [f"promise: {promise(plan.promise)}", f"once: {summary(plan.once)}"]
-    residuals = [(n, t) for n, t in zip(plan.once.output_names, plan.once.output_types, strict=True) if n.startswith("residual.")]
+    residuals = [(n, t) for n, t in zip(plan.once.output_names, plan.once.output_types, strict=True) if not n.startswith("answer.")]
     if residuals:
         kept = ", ".join(str(t) for _, t in residuals)
         lines.append(f"  keeps {len(residuals)} residuals, {bytes_text(sum(t.nbytes for _, t in residuals))}: {kept}")

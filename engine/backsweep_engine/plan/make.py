@@ -15,9 +15,11 @@ import numpy as np
 
 from ..errors import GraphError, OverBudget
 from ..graph import DTYPES, Builder, Graph, Node, Ref, Type
-from ..ops.linear import cut, reshape
+from ..ops.build import call, cast, zeros
 from ..ops.op import lookup
-from ..ops.term import Term, call, cast, zeros
+from ..ops.pieces import cut
+from ..ops.shape import reshape
+from ..ops.term import Term
 from ..query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp, wrt_of
 from ..transforms import derive
 from ..transforms.batch import batch
@@ -134,6 +136,10 @@ class _Drawing:
         self.seeds: dict[str, Term] = {}
         self.outputs: list[tuple[str, Ref]] = []
         self.parts: list[Part] = []
+        # Shared values are found by name: no input may be called as a residual is.
+        self.residual = "residual."
+        while any(name.startswith(self.residual) for name in graph.input_names):
+            self.residual = "_" + self.residual
         self.sweeps: list[Sweep] = []
 
     def operands(self, derived: Graph, seeds: Sequence[str]) -> list[Term]:
@@ -161,9 +167,9 @@ class _Drawing:
             name = dict(self.builder.nodes[old.node].attributes)["name"] if self.builder.nodes[old.node].op == "input" else ""
             if name:
                 return str(name)
-            residual = next((n for n, r in self.outputs if r == old and n.startswith("residual.")), "")
+            residual = next((n for n, r in self.outputs if r == old and n.startswith(self.residual)), "")
             if not residual:
-                residual = f"residual.{len(self.outputs)}"
+                residual = f"{self.residual}{len(self.outputs)}"
                 self.outputs.append((residual, old))
             return residual
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph import Graph, Type
+from ..ops.build import broadcast
 from ..ops.op import Structured, lookup
-from ..ops.term import broadcast
 from .rewrite import Rewrite, as_tuple
 from .structured import RULES
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from ..errors import GraphError
 from ..graph import Builder, Graph
-from ..ops.term import Term, ones
+from ..ops.build import ones
+from ..ops.term import Term
 from .linearize import linearize
 from .rewrite import inline
 from .simplify import simplify

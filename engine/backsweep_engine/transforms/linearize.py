@@ -12,8 +12,9 @@ from typing import Any
 
 from ..errors import GraphError
 from ..graph import Graph, Node, Ref
+from ..ops.build import call, or_zeros
 from ..ops.op import Partials, Structured, Tangent, Transposes, Zero, lookup
-from ..ops.term import Term, call, or_zeros
+from ..ops.term import Term
 from .expand import expand
 from .rewrite import Rewrite, as_tuple, fresh
 from .structured import RULES

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..graph import MAX_CONSTANT_BYTES, Graph, Node
+from ..ops.build import call, constant
 from ..ops.op import Structured, lookup
-from ..ops.term import Term, call, constant
+from ..ops.term import Term
 from .rewrite import Rewrite, with_subgraphs
 
 Rule = Callable[[Node, Sequence[Term]], Term | None]

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..graph import Builder, Graph, Node, Type
-from ..ops.term import Term, broadcast, call, call_several, or_zeros
+from ..ops.build import broadcast, call, call_several, or_zeros
+from ..ops.term import Term
 from .rewrite import inline
 
 

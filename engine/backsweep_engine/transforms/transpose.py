@@ -12,8 +12,9 @@ from typing import Any
 
 from ..errors import Fault
 from ..graph import Graph, Node, Ref, Type
+from ..ops.build import or_zeros
 from ..ops.op import Structured, Transposes, lookup
-from ..ops.term import Term, or_zeros
+from ..ops.term import Term
 from .rewrite import Rewrite, fresh
 from .structured import RULES
 

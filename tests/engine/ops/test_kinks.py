@@ -13,7 +13,7 @@ import pytest
 
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.ops import compound
-from backsweep_engine.ops.term import call
+from backsweep_engine.ops.build import call
 from backsweep_engine.transforms import derive
 from support.graphs import F32, F64, I64, build
 from support.run import one, run

@@ -9,7 +9,8 @@ import pytest
 
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import DTYPES, Builder, Type
-from backsweep_engine.ops.term import Term, call
+from backsweep_engine.ops.build import call
+from backsweep_engine.ops.term import Term
 from support.graphs import BOOL, F32, F64, I32, I64, build
 from support.run import run
 

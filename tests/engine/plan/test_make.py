@@ -169,3 +169,11 @@ def test_a_vjp_that_ignores_an_output_gives_zero() -> None:
     values = {"x": np.ones(3), "y": np.ones(2), "seed.0.0": np.array(5.0), "seed.0.1": np.array([1.0, 10.0])}
     (block,) = Local().blocks(planned, values, never)
     np.testing.assert_array_equal(block.array, [2.0, 20.0])
+
+
+def test_an_input_called_like_a_residual_is_not_taken_for_one() -> None:
+    types = {"residual.0": F64[3], "residual.1": F64[3]}
+    graph = build(lambda x, y: np.tanh(x) * np.sin(y), **types)
+    x, y = np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0])
+    got = matrix(plan(graph, Jacobian(("residual.0",), "forward")), {"residual.0": x, "residual.1": y})
+    np.testing.assert_allclose(got, np.diag((1 - np.tanh(x) ** 2) * np.sin(y)), rtol=1e-14)  # a few roundings

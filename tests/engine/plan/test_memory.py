@@ -11,8 +11,8 @@ import pytest
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Graph, Type
 from backsweep_engine.ops import TABLE
+from backsweep_engine.ops.build import call, call_in
 from backsweep_engine.ops.op import POSITIVE, REALS, Example
-from backsweep_engine.ops.term import call, call_in
 from backsweep_engine.plan.cost import graph_cost, node_cost
 from backsweep_engine.plan.memory import layout
 from backsweep_engine.transforms import derive

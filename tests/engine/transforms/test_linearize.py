@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from backsweep_engine.errors import GraphError
+from backsweep_engine.ops.build import call
 from backsweep_engine.ops.op import REALS, Structured, Transposes, lookup
-from backsweep_engine.ops.term import call
 from backsweep_engine.transforms.linearize import linearize
 from backsweep_engine.transforms.transpose import reached
 from support.differences import along

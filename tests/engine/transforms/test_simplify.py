@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backsweep_engine.ops.build import call, constant
 from backsweep_engine.ops.op import REALS
-from backsweep_engine.ops.term import call, constant
 from backsweep_engine.text import text
 from backsweep_engine.transforms import derive
 from backsweep_engine.transforms.batch import batch

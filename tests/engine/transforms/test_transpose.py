@@ -8,7 +8,8 @@ import pytest
 
 from backsweep_engine.errors import Fault
 from backsweep_engine.graph import Graph
-from backsweep_engine.ops.term import Term, call, lift
+from backsweep_engine.ops.build import call, lift
+from backsweep_engine.ops.term import Term
 from backsweep_engine.transforms.transpose import reached, transpose
 from support.graphs import F64, build, cond
 from support.run import Array, one, run
