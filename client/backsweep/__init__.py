@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .client import connect
     from .control import cond
     from .dtypes import bool_, float32, float64, int32, int64
-    from .functions import log_softmax, logsumexp, relu, sigmoid, softmax, softplus, stop_gradient
+    from .functions import stop_gradient
     from .inprocess import local
     from .service import Function, Service, Usage
     from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
@@ -33,9 +33,9 @@ _HOMES = {
     ".calls": "NonFiniteWarning",
     ".client": "connect",
     ".control": "cond",
-    ".functions": "log_softmax logsumexp relu sigmoid softmax softplus stop_gradient",
     ".inprocess": "local",
     ".service": "Function Service Usage",
+    ".functions": "stop_gradient",
     ".dtypes": "bool_ float32 float64 int32 int64",
     ".wire.errors": "DeadlineExceeded MissingBlobs NotAllowed NotBuiltYet RunRefused Unavailable",
     "backsweep_engine.check.verdict": "Outcome Verdict",
@@ -47,7 +47,7 @@ __all__ = [  # noqa: RUF022  # grouped as a reader meets them
     "connect", "local", "Service", "Function", "Usage",
     "float64", "float32", "int64", "int32", "bool_",
     "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
-    "cond", "relu", "sigmoid", "softplus", "logsumexp", "softmax", "log_softmax", "stop_gradient",
+    "cond", "stop_gradient",
     "Verdict", "Outcome", "NonFiniteWarning",
     "Error", "GraphError", "OverBudget", "Cancelled", "ClusterLost", "Fault",
     "DeadlineExceeded", "MissingBlobs", "NotAllowed", "NotBuiltYet", "RunRefused", "Unavailable",
@@ -56,12 +56,20 @@ __all__ = [  # noqa: RUF022  # grouped as a reader meets them
 
 def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
-    if home is None:
+    if home is not None:
+        value = getattr(importlib.import_module(home, __name__), name)
+    elif not name.startswith("_") and name in _faces():
+        value = importlib.import_module(".functions", __name__).public(name)
+    else:
         raise AttributeError(f"module 'backsweep' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home, __name__), name)
     globals()[name] = value
     return value
 
 
+def _faces() -> Any:
+    """What NumPy lacks and the op table offers: relu, softmax, logsumexp ..."""
+    return importlib.import_module(".functions", __name__).FACES
+
+
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_faces()])

@@ -1,57 +1,30 @@
-"""Functions NumPy lacks: on traced values a node, on plain arrays the same values at once.
+"""Functions NumPy lacks, as users call them: bs.softmax(x) and every other face of the op table.
 
-Both ways use the op's own record, so a model tried on plain arrays gives what the service gives.
+On traced values a face adds nodes; on plain arrays it gives the same values at once, by the op's own
+record, so a model tried on plain arrays gives what the service gives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache, wraps
 from typing import Any
 
-from backsweep_engine import ops  # noqa: F401  # fills the table of ops
+import numpy as np
+
+from backsweep_engine import ops  # noqa: F401  # fills the tables
 from backsweep_engine.errors import GraphError
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import Builder, Type
-from backsweep_engine.ops import compound
-from backsweep_engine.ops.build import call, elementwise
+from backsweep_engine.ops.build import call
+from backsweep_engine.ops.op import FACES
 from backsweep_engine.ops.term import Term
 
 from .dtypes import as_array
 from .lines import locate, show
 from .trees import mapped
 
-Axis = int | tuple[int, ...] | None
-
-
-def relu(x: Any) -> Any:
-    """max(x, 0), with derivative 0 at 0."""
-    return _applied(_relu, x)
-
-
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), without overflow."""
-    return _applied(_sigmoid, x)
-
-
-def softplus(x: Any) -> Any:
-    """log(1 + exp(x)), without overflow."""
-    return _applied(_softplus, x)
-
-
-def logsumexp(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """log(sum(exp(x))) over axes (all, if None), without overflow."""
-    return _applied(compound.logsumexp, x, axis=axis, keepdims=keepdims)
-
-
-def softmax(x: Any, axis: Axis = -1) -> Any:
-    """exp(x) over its sum along axes, without overflow."""
-    return _applied(compound.softmax, x, axis=axis)
-
-
-def log_softmax(x: Any, axis: Axis = -1) -> Any:
-    """x - logsumexp(x) along axes, without overflow."""
-    return _applied(compound.log_softmax, x, axis=axis)
+__all__ = ["FACES", "public", "stop_gradient"]
 
 
 def stop_gradient(x: Any) -> Any:
@@ -59,32 +32,46 @@ def stop_gradient(x: Any) -> Any:
     return mapped(lambda leaf: call("stop_gradient", leaf) if isinstance(leaf, Term) else leaf, x)
 
 
-def _relu(x: Term) -> Term:
-    return elementwise("relu", x)
+@cache
+def public(name: str) -> Callable[..., Any]:
+    """The face `name` for traced values and plain arrays alike. Arrays are positional, options keywords or plain numbers."""
+    function = FACES[name]
+
+    def applied(*values: Any, **options: Any) -> Any:
+        try:
+            if any(isinstance(v, Term) for v in values):
+                return function(*values, **options)
+            return _evaluated(function, values, options)
+        except GraphError as error:
+            show(error, locate())
+            raise
+
+    applied.__name__ = applied.__qualname__ = name
+    applied.__doc__ = function.__doc__
+    return wraps(function)(applied) if hasattr(function, "__name__") else applied
 
 
-def _sigmoid(x: Term) -> Term:
-    return elementwise("sigmoid", x)
+def _evaluated(function: Callable[..., Any], values: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """The value on plain arrays: the first argument and positional arrays are inputs, the rest are options."""
+    arrays = {i: as_array(v, f"argument {i}") for i, v in enumerate(values) if i == 0 or isinstance(v, (np.ndarray, np.generic))}
+    fixed = tuple((i, _hashable(v)) for i, v in enumerate(values) if i not in arrays)
+    types = tuple((i, Type(a.dtype, a.shape)) for i, a in arrays.items())
+    results = _program(function, types, fixed, tuple((k, _hashable(v)) for k, v in options.items())).run(list(arrays.values()))
+    out = [r[()] for r in results]  # [()]: as NumPy, a scalar for rank 0
+    return out[0] if len(out) == 1 else tuple(out)
 
 
-def _softplus(x: Term) -> Term:
-    return elementwise("softplus", x)
-
-
-def _applied(function: Callable[..., Term], x: Any, **options: Any) -> Any:
-    try:
-        if isinstance(x, Term):
-            return function(x, **options)
-        array = as_array(x, "x")
-        program = _program(function, Type(array.dtype, array.shape), tuple([(k, tuple(v) if isinstance(v, list) else v) for k, v in options.items()]))
-    except GraphError as error:
-        show(error, locate())
-        raise
-    return program.run([array])[0][()]  # [()]: as NumPy, a scalar for rank 0
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @lru_cache(maxsize=256)
-def _program(function: Callable[..., Term], type: Type, options: tuple[tuple[str, Any], ...]) -> Program:
+def _program(
+    function: Callable[..., Any], types: tuple[tuple[int, Type], ...], fixed: tuple[tuple[int, Any], ...], options: tuple[tuple[str, Any], ...]
+) -> Program:
     builder = Builder()
-    result = function(Term(builder, builder.input("x", type)), **dict(options))
-    return Program(builder.build([("", result.ref)]))
+    inputs: dict[int, Any] = {i: Term(builder, builder.input(f"x{i}", type)) for i, type in types}
+    arguments = inputs | dict(fixed)
+    result = function(*[arguments[i] for i in range(len(arguments))], **dict(options))
+    several = result if isinstance(result, tuple) else (result,)
+    return Program(builder.build([(str(i), y.ref) for i, y in enumerate(several)]))

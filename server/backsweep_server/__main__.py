@@ -11,23 +11,15 @@ import logging
 import os
 import signal
 import sys
-import threading
-from types import FrameType
 
 from . import observe
 from .settings import SettingError, Settings, from_environment
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 def main() -> int:
-    stopping = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stopping.is_set():
-            os._exit(128 + number)
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    signals = _signals()
     try:
         settings = from_environment()
         observe.start(settings.log_level)
@@ -42,12 +34,28 @@ def main() -> int:
     gc.collect()
     gc.freeze()  # what was loaded stays: looking through it again and again took some per cent of a small call
     print(f"ready {serving.address}", flush=True)
-    stopping.wait()
+    os.read(signals, 1)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     if not serving.stop():
         # A thread is inside one long operation; the interpreter would wait for it.
         logging.shutdown()
         os._exit(0)
     return 0
+
+
+def _signals() -> int:
+    """Where to read that a signal has come: a file descriptor.
+
+    The system may give a signal to any thread. Then Python's own handler waits until the main
+    thread wakes, which an Event would not do; what C writes here wakes it always.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: None)
+    return reader
 
 
 def _pin_threads(settings: Settings) -> None:

@@ -5,13 +5,12 @@ They are spelled so that they cannot overflow; the shift is a stopped gradient, 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from ..graph import DTYPES, FLOATS, Type
 from .build import call, constant, promoted
 from .contract import kept, spread
-from .op import REALS, Example, Expansion, Kind, Op, elementwise_cost, register, require, require_axes, require_dtype
+from .op import REALS, Example, Expansion, Kind, Op, elementwise_cost, face, register, require, require_axes, require_dtype
 from .shape import normal_axes
 from .term import Term
 
@@ -67,16 +66,23 @@ _register("softmax", _softmax, False, "exp(x) over its sum along axes, without o
 _register("log_softmax", _log_softmax, False, "x minus its logsumexp along axes")
 
 
+@face("logsumexp")
 def logsumexp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Term:
+    """log(sum(exp(x))) over axes (all, if None), without overflow."""
     (x,) = promoted([x], FLOATS)
     axes = normal_axes(axis, x.ndim)
     return kept(call("logsumexp", x, axes=axes), x.shape, axes, keepdims)
 
 
-def _over_axes(name: str, x: Any, axis: Any = -1) -> Term:
+@face("softmax")
+def softmax(x: Any, axis: Any = -1) -> Term:
+    """exp(x) over its sum along axes, without overflow."""
     (x,) = promoted([x], FLOATS)
-    return call(name, x, axes=normal_axes(axis, x.ndim))
+    return call("softmax", x, axes=normal_axes(axis, x.ndim))
 
 
-softmax = partial(_over_axes, "softmax")
-log_softmax = partial(_over_axes, "log_softmax")
+@face("log_softmax")
+def log_softmax(x: Any, axis: Any = -1) -> Term:
+    """x - logsumexp(x) along axes, without overflow."""
+    (x,) = promoted([x], FLOATS)
+    return call("log_softmax", x, axes=normal_axes(axis, x.ndim))

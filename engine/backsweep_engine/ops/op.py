@@ -188,6 +188,10 @@ SPELLINGS: dict[Any, Callable[..., Any]] = {}
 """What a NumPy callable applied to Terms means: NumPy's function -> a function on Terms."""
 
 
+FACES: dict[str, Callable[..., Any]] = {}
+"""What NumPy lacks and `bs.<name>` offers: a function on Terms by its public name."""
+
+
 def register(op: Op) -> Op:
     if op.name in TABLE:
         raise AssertionError(f"op {op.name} is registered twice")
@@ -209,6 +213,16 @@ def spells(*functions: Callable[..., Any]) -> Callable[[F], F]:
         for function in functions:
             SPELLINGS[function] = spelling
         return spelling
+
+    return mark
+
+
+def face(name: str) -> Callable[[F], F]:
+    """Decorator: the function on Terms is offered to users as `bs.<name>`; its docstring is what they read."""
+
+    def mark(function: F) -> F:
+        FACES[name] = function
+        return function
 
     return mark
 

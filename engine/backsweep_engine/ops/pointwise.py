@@ -19,6 +19,7 @@ from .build import aligned, broadcast, call, cast, common_builder, constant, ele
 from .op import (
     ANY,
     BOOL,
+    FACES,
     NUMBERS,
     POSITIVE,
     REALS,
@@ -74,8 +75,11 @@ def pointwise(
     admits: Callable[..., None] = lambda type: None,
     copies: int = 0,
     masks: int = 0,
+    public: bool = False,
 ) -> Op:
-    """Registers one row. `partials` None: piecewise constant. `derivative` instead of it: linear. `admits` judges attributes."""
+    """Registers one row. `partials` None: piecewise constant. `derivative` instead of it: linear. `admits` judges attributes.
+    `public`: NumPy has no such function, so users find it as `bs.<name>`.
+    """
 
     def infer(types: tuple[Type, ...], **attributes: Any) -> tuple[Type, ...]:
         require_same(types)
@@ -87,6 +91,10 @@ def pointwise(
         numpy = (apply, *numpy)
     for function in numpy:
         SPELLINGS[function] = partial(elementwise, name)
+    if public:
+        spelled = partial(elementwise, name)
+        spelled.__doc__ = f"{summary or name}{'; ' + kinks if kinks else ''}."
+        FACES[name] = spelled
     rule = derivative or (Zero() if partials is None else Partials(partials, finite))
     return register(
         Op(
@@ -212,8 +220,8 @@ def _softplus(x: Array, out: Array = None) -> Array:
     return np.logaddexp(x, x.dtype.type(0), out=out)
 
 
-pointwise("sigmoid", _sigmoid, lambda y, x: (y * call("sigmoid", -x),), flops=20, copies=1, masks=1, summary="1 / (1 + exp(-x)), without overflow")
-pointwise("softplus", _softplus, lambda y, x: (call("sigmoid", x),), flops=25, summary="log(1 + exp(x)), without overflow")
+pointwise("sigmoid", _sigmoid, lambda y, x: (y * call("sigmoid", -x),), flops=20, copies=1, masks=1, summary="1 / (1 + exp(-x)), without overflow", public=True)
+pointwise("softplus", _softplus, lambda y, x: (call("sigmoid", x),), flops=25, summary="log(1 + exp(x)), without overflow", public=True)
 pointwise(
     "logaddexp",
     np.logaddexp,
@@ -234,7 +242,7 @@ def _one_where(condition: Term, like: Term) -> Term:
     return condition.astype(like.dtype)
 
 
-pointwise("relu", _relu, lambda y, x: (_one_where(x > 0, x),), kinks="at 0 the derivative is 0", summary="max(x, 0)")
+pointwise("relu", _relu, lambda y, x: (_one_where(x > 0, x),), kinks="at 0 the derivative is 0", summary="max(x, 0)", public=True)
 pointwise("abs", np.absolute, lambda y, x: (np.sign(x),), dtypes=NUMBERS, kinks="at 0 the derivative is 0")
 pointwise("sign", np.sign, None, dtypes=NUMBERS)
 
@@ -331,7 +339,7 @@ register(
     )
 )
 
-@spells(Term.astype)
+@spells(np.astype)
 def astype(x: Term, dtype: Any) -> Term:
     return cast(x, DTYPES[Type(np.dtype(dtype)).dtype.name])
 

@@ -182,7 +182,7 @@ class Term:
         return _method(np.squeeze, self, axis)
 
     def astype(self, dtype: Any) -> Term:
-        return _method(Term.astype, self, dtype)
+        return _method(np.astype, self, dtype)
 
     def copy(self) -> Term:
         return self
