@@ -1,6 +1,24 @@
 """The op table: importing this package fills it. One file per family, one record per op."""
 
-from . import compound, contract, control, indexing, pieces, pointwise, shape
-from .op import SPELLINGS, TABLE, Op
+from . import compound, contract, control, einsum, implicit, indexing, pieces, pointwise, reductions, scatter, shape, special, window
+from .op import FACES, SPELLINGS, TABLE, Op
 
-__all__ = ["SPELLINGS", "TABLE", "Op", "compound", "contract", "control", "indexing", "pieces", "pointwise", "shape"]
+__all__ = [
+    "FACES",
+    "SPELLINGS",
+    "TABLE",
+    "Op",
+    "compound",
+    "contract",
+    "control",
+    "einsum",
+    "implicit",
+    "indexing",
+    "pieces",
+    "pointwise",
+    "reductions",
+    "scatter",
+    "shape",
+    "special",
+    "window",
+]

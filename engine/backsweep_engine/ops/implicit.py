@@ -1,0 +1,1 @@
+"""Linear algebra: ops whose derivative is stated implicitly."""

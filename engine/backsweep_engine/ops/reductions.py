@@ -1,0 +1,1 @@
+"""Scans, order statistics and further reductions."""

@@ -1,0 +1,1 @@
+"""Writing by index arrays, and rearrangements spelled in other ops."""
