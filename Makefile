@@ -5,6 +5,7 @@ PYTEST_ARGS ?=
 
 BIN := .venv/bin
 PROTO_PYTHON := .venv-proto/bin/python
+PEERS_PYTHON := .venv-peers/bin/python
 
 # Another project's paths would be imported before ours.
 unexport PYTHONPATH
@@ -13,7 +14,7 @@ unexport PYTHONHOME
 export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint proto clean venv venv-proto python
+.PHONY: help install demo test test-all peers lint proto clean venv venv-proto venv-peers python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -29,6 +30,9 @@ test: lint venv-proto ## lint and every test that is not slow, at most five minu
 test-all: lint venv-proto ## lint and every test
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
+peers: venv-peers ## every op and the zoo against JAX, some minutes: make peers ARGS="erf 'gaussian process'"
+	@cd tests && ../$(PEERS_PYTHON) -m peers $(ARGS)
+
 lint: venv ## ruff, mypy, the import contracts, buf
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
@@ -39,7 +43,7 @@ proto: venv-proto ## generate client/backsweep/v1 from proto/
 	@$(PROTO_PYTHON) -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client --grpc_python_out=client proto/backsweep/v1/*.proto
 
 clean: ## remove the environments and everything built
-	@rm -rf .venv .venv-proto .venv.lock .venv-proto.lock dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf .venv .venv-proto .venv-peers .venv.lock .venv-proto.lock .venv-peers.lock dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find engine client server tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv: python
@@ -48,6 +52,10 @@ venv: python
 # protoc 1.76 writes code for protobuf 6.31 to 7, but itself wants protobuf < 7: hence an environment of its own.
 venv-proto: python
 	@$(PYTHON) .ci/venv.py .venv-proto protoc grpcio-tools==1.76.0 "setuptools<81"
+
+# JAX is large and no part of backsweep: whoever does not ask for this judge does not install it.
+venv-peers: python
+	@$(PYTHON) .ci/venv.py .venv-peers "backsweep and JAX" -c constraints.txt -e ".[peers]"
 
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "backsweep: no $(PYTHON) here; install Python 3.11 or newer, or: make PYTHON=/path/to/python ..." >&2; exit 1; }

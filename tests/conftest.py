@@ -1,9 +1,10 @@
-"""What more than one folder of tests shares: a server for the whole session."""
+"""What more than one folder of tests shares for the whole session: a server, and a cluster (Ray takes some seconds to start)."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from backsweep_engine.execute.cluster.cluster import Cluster
 from support.raw import Asking, asking
 from support.server import Server, serving
 
@@ -19,3 +20,10 @@ def server() -> Iterator[Server]:
 def ask(server: Server) -> Iterator[Asking]:
     with asking(server.address) as asked:
         yield asked
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster(lanes=2, memory_bytes=128 << 20)
+    yield cluster
+    cluster.close()

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from .control import cond
     from .dtypes import bool_, float32, float64, int32, int64
     from .functions import stop_gradient
+    from .implicit import fixed_point, root
     from .inprocess import local
+    from .loops import fori_loop, scan, while_loop
     from .service import Function, Service, Usage
     from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
+    from .wrapping import checkpoint, custom_gradient, vmap
 
 __version__ = "0.1.0"
 
@@ -33,7 +36,10 @@ _HOMES = {
     ".calls": "NonFiniteWarning",
     ".client": "connect",
     ".control": "cond",
+    ".implicit": "fixed_point root",
     ".inprocess": "local",
+    ".loops": "fori_loop scan while_loop",
+    ".wrapping": "checkpoint custom_gradient vmap",
     ".service": "Function Service Usage",
     ".functions": "stop_gradient",
     ".dtypes": "bool_ float32 float64 int32 int64",
@@ -47,7 +53,7 @@ __all__ = [  # noqa: RUF022  # grouped as a reader meets them
     "connect", "local", "Service", "Function", "Usage",
     "float64", "float32", "int64", "int32", "bool_",
     "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
-    "cond", "stop_gradient",
+    "cond", "scan", "fori_loop", "while_loop", "vmap", "checkpoint", "custom_gradient", "root", "fixed_point", "stop_gradient",
     "Verdict", "Outcome", "NonFiniteWarning",
     "Error", "GraphError", "OverBudget", "Cancelled", "ClusterLost", "Fault",
     "DeadlineExceeded", "MissingBlobs", "NotAllowed", "NotBuiltYet", "RunRefused", "Unavailable",

@@ -6,7 +6,7 @@ record, so a model tried on plain arrays gives what the service gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache, wraps
 from typing import Any
 
@@ -17,7 +17,7 @@ from backsweep_engine.errors import GraphError
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import Builder, Type
 from backsweep_engine.ops.build import call
-from backsweep_engine.ops.op import FACES
+from backsweep_engine.ops.op import FACES, STATIC
 from backsweep_engine.ops.term import Term
 
 from .dtypes import as_array
@@ -35,13 +35,13 @@ def stop_gradient(x: Any) -> Any:
 @cache
 def public(name: str) -> Callable[..., Any]:
     """The face `name` for traced values and plain arrays alike. Arrays are positional, options keywords or plain numbers."""
-    function = FACES[name]
+    function, static = FACES[name], STATIC.get(name, ())
 
     def applied(*values: Any, **options: Any) -> Any:
         try:
-            if any(isinstance(v, Term) for v in values):
+            if any(isinstance(v, Term) for v in (*_flat(values), *_flat(options.values()))):
                 return function(*values, **options)
-            return _evaluated(function, values, options)
+            return _evaluated(function, values, options, static)
         except GraphError as error:
             show(error, locate())
             raise
@@ -51,12 +51,22 @@ def public(name: str) -> Callable[..., Any]:
     return wraps(function)(applied) if hasattr(function, "__name__") else applied
 
 
-def _evaluated(function: Callable[..., Any], values: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """The values, and those one level down in tuples and lists (an index)."""
+    for value in values:
+        yield from value if isinstance(value, (tuple, list)) else (value,)
+
+
+def _evaluated(function: Callable[..., Any], values: tuple[Any, ...], options: dict[str, Any], static: tuple[int, ...]) -> Any:
     """The value on plain arrays: the first argument and positional arrays are inputs, the rest are options."""
-    arrays = {i: as_array(v, f"argument {i}") for i, v in enumerate(values) if i == 0 or isinstance(v, (np.ndarray, np.generic))}
-    fixed = tuple((i, _hashable(v)) for i, v in enumerate(values) if i not in arrays)
+    given = [i for i, v in enumerate(values) if i not in static and (i == 0 or isinstance(v, (np.ndarray, np.generic)))]
+    arrays = {i: as_array(values[i], f"argument {i}") for i in given}
+    fixed = tuple((i, v if i in static else _hashable(v)) for i, v in enumerate(values) if i not in arrays)
     types = tuple((i, Type(a.dtype, a.shape)) for i, a in arrays.items())
-    results = _program(function, types, fixed, tuple((k, _hashable(v)) for k, v in options.items())).run(list(arrays.values()))
+    # An index may hold arrays and slices, and True in it is not 1: nothing is remembered by it.
+    make = _program.__wrapped__ if static else _program
+    program, bound = make(function, types, fixed, tuple((k, _hashable(v)) for k, v in options.items()))
+    results = program.run([*arrays.values(), *bound])
     out = [r[()] for r in results]  # [()]: as NumPy, a scalar for rank 0
     return out[0] if len(out) == 1 else tuple(out)
 
@@ -68,10 +78,11 @@ def _hashable(value: Any) -> Any:
 @lru_cache(maxsize=256)
 def _program(
     function: Callable[..., Any], types: tuple[tuple[int, Type], ...], fixed: tuple[tuple[int, Any], ...], options: tuple[tuple[str, Any], ...]
-) -> Program:
+) -> tuple[Program, tuple[Any, ...]]:
+    """The face on these types as a program, and the arrays it captured, which come after the inputs."""
     builder = Builder()
     inputs: dict[int, Any] = {i: Term(builder, builder.input(f"x{i}", type)) for i, type in types}
     arguments = inputs | dict(fixed)
     result = function(*[arguments[i] for i in range(len(arguments))], **dict(options))
     several = result if isinstance(result, tuple) else (result,)
-    return Program(builder.build([(str(i), y.ref) for i, y in enumerate(several)]))
+    return Program(builder.build([(str(i), y.ref) for i, y in enumerate(several)])), tuple(builder.bound.values())

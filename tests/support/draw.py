@@ -1,7 +1,9 @@
 """Draws operands for an op from its domains: seeded, away from kinks, far enough from the borders for differences.
 
 All floats of one draw lie on one grid without repeats, so that no two are closer than GAP (ties of
-max and maximum) and none is closer than GAP to 0 (relu, abs, sign).
+max and maximum) and none is closer than GAP to 0 (relu, abs, sign). Where a domain is one of matrices
+2, 3, 4 ... are added along the diagonal: small ones then dominate by it, so they are nonsingular, their
+lower triangle is that of a positive definite matrix, and eigenvalues and singular values lie apart.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ def draw(types: Sequence[Type], domains: Sequence[Domain], seed: int) -> list[Ar
         else:
             mine, ranks = ranks[: type.size], ranks[type.size :]
             flat = _on_grid(mine, domain, sum(types[j].size for j in floats))
-        result.append(np.array(flat, type.dtype).reshape(type.shape))
+        shaped = np.array(flat, type.dtype).reshape(type.shape)
+        if "matrices" in domain.matrix:
+            shaped += np.eye(*type.shape[-2:], dtype=type.dtype) * np.arange(2, 2 + type.shape[-1], dtype=type.dtype)
+        result.append(np.sort(shaped) if domain.matrix.startswith("sorted") and shaped.ndim else shaped)
     return result
 
 

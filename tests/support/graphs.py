@@ -64,6 +64,31 @@ def cond(condition: Term, then: Callable[..., Any], otherwise: Callable[..., Any
     return results[0] if len(results) == 1 else results
 
 
+def scan(
+    f: Callable[..., Any],
+    carry: Sequence[Term],
+    xs: Sequence[Term] = (),
+    stays: Sequence[Term] = (),
+    *,
+    length: int = 0,
+    reverse: bool = False,
+    trips: Any = None,
+) -> tuple[Term, ...]:
+    """The op scan of f(*carry, *slices, *stays) -> the next carry and what is stacked, in one tuple."""
+    given = [*[t.type for t in carry], *[t.type.with_shape(t.shape[1:]) for t in xs], *[t.type for t in stays]]
+    body = build(f, **{f"x{i}": type for i, type in enumerate(given)})
+    attributes = {"carries": len(carry), "slices": len(xs), "length": xs[0].shape[0] if xs else length, "reverse": reverse}
+    operands = [*([] if trips is None else [trips]), *carry, *xs, *stays]
+    return call_several(operands[0].builder, "scan", *operands, body=body, counted=trips is not None, **attributes)
+
+
+def while_loop(condition: Callable[..., Any], f: Callable[..., Any], carry: Sequence[Term], stays: Sequence[Term] = (), *, max_trips: int) -> tuple[Term, ...]:
+    """The op while_loop: how many trips, the last carry, and what was stacked."""
+    types = {f"x{i}": t.type for i, t in enumerate((*carry, *stays))}
+    graphs = {"condition": build(condition, **types), "body": build(f, **types)}
+    return call_several(carry[0].builder, "while_loop", *carry, *stays, **graphs, carries=len(carry), max_trips=max_trips)
+
+
 def _logistic(w: Any, X: Any, y: Any) -> Any:
     z = X @ w
     return np.mean(np.logaddexp(0, z) - y * z) + 0.5e-3 * np.sum(w * w)

@@ -1,7 +1,8 @@
 """Subjects: the derivatives that are judged, asked for what they claim <u, J v> to be.
 
 A subject is never used to choose steps or bounds. Our own derivative of a scalar graph is its gradient; of
-any other, every even-numbered direction is asked of forward mode and every odd one of reverse mode.
+any other, every even-numbered direction is asked of forward mode and every odd one of reverse mode,
+which is asked all of them where a custom gradient leaves no forward mode.
 Products are summed exactly (math.fsum), so that a claim carries the subject's own rounding and no
 more: its spread (see Claims) does not grow with the number of entries beyond the derivative itself.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..graph import Graph, Type
+from ..ops.control import runs_forward
 from ..plan.make import Ask, make_plan, require_within, seed_name
 from ..query import Gradient, Jvp, Vjp
 from ..transforms import derive
@@ -94,9 +97,9 @@ class Product:
 
     def claims(self, probes: Sequence[Probe]) -> Claims:
         pairs: list[tuple[float, float]] = [(math.nan, math.inf)] * len(probes)
-        forward = [i for i, p in enumerate(probes) if p.direction % 2 == 0]
-        reverse = [i for i, p in enumerate(probes) if p.direction % 2 == 1]
         lines = self.bench.lines
+        forward = [i for i, p in enumerate(probes) if is_forward(lines, p)]
+        reverse = [i for i in range(len(probes)) if i not in forward]
         if forward:
             tangents = np.array([lines.direction(probes[i]) for i in forward])
             moved = self._run(Jvp(lines.wrt, True), lines.wrt, lines.types, tangents)[:, self._floating_columns()]
@@ -130,13 +133,23 @@ class Product:
         return np.concatenate([b.array for b in blocks]).astype(np.float64)
 
 
+def is_forward(lines: Lines, probe: Probe) -> bool:
+    """Every other direction is asked of forward mode, where there is one."""
+    return probe.direction % 2 == 0 and _has_forward(lines.graph, lines.wrt)
+
+
+@lru_cache(maxsize=64)
+def _has_forward(graph: Graph, wrt: tuple[str, ...]) -> bool:
+    return runs_forward(derive.jvp(graph, positions(graph, wrt)))
+
+
 def derivative_at(lines: Lines, point: Mapping[str, Array], probe: Probe) -> tuple[Graph, list[Array]]:
     """The graph that makes our claim for a probe, and its inputs: to find the node that made a NaN."""
     graph, wrt = expand(lines.graph), positions(lines.graph, lines.wrt)
     inputs = [point[name] for name in graph.input_names]
     if is_scalar(graph):
         return expand(derive.gradient(graph, wrt)), inputs
-    forward = probe.direction % 2 == 0
+    forward = is_forward(lines, probe)
     derived = derive.jvp(graph, wrt) if forward else derive.vjp(graph, wrt)
     at, vector = 0, lines.direction(probe) if forward else lines.weight(probe)
     for type in derived.input_types[graph.arity :]:

@@ -13,8 +13,10 @@ import numpy as np
 
 from ..graph import Graph, Ref
 from ..ops.op import Structured, lookup
-from .executor import Array
+from ..transforms.rewrite import as_tuple
+from .executor import Array, never
 from .program import program_of
+from .structured import runner
 
 
 def is_finite(array: Array) -> bool:
@@ -35,10 +37,10 @@ def finite_nodes(graph: Graph, inputs: Sequence[Array]) -> list[bool]:
             op, attributes = lookup(node.op), dict(node.attributes)
             operands = [values[ref.node][ref.result] for ref in node.operands]
             if isinstance(op.derivative, Structured):
-                values[i] = program_of(attributes["then" if operands[0] else "otherwise"]).run(operands[1:])
+                values[i] = runner(node, program_of)([np.asarray(x, order="C") for x in operands], never)
             else:
                 assert op.apply is not None, f"{node.op} should have been expanded"
-                values[i] = [np.asarray(op.apply(*operands, **attributes))]
+                values[i] = [np.asarray(y) for y in as_tuple(op.apply(*operands, **attributes))]
             finite[i] = all(is_finite(v) for v in values[i])
             for ref in node.operands:
                 if last[ref.node] == i:

@@ -18,12 +18,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..errors import Cancelled, Error, Fault
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..ops.op import Structured, lookup
 from ..plan.cost import node_cost
-from ..plan.memory import Layout, layout
+from ..plan.memory import Layout, layout, places
 from ..transforms.expand import expand
 from .executor import Array, Stop, never
+from .structured import Runner, runner
 
 FLOPS_BETWEEN_STOPS = 10_000_000
 """stop() is asked at least this often (CONTRACT B7): some milliseconds of work."""
@@ -32,13 +33,13 @@ MAX_POOLED_BYTES = 256 << 20
 """Of all idle workspaces together; one that does not fit goes back to the system after its call."""
 
 
-Workspace = list[Array | None]
-"""For each node the view of its buffer that its result is written to, None where it has none."""
+Workspace = list[tuple[Array, ...]]
+"""For each node the views of its buffer that its results are written to, none where it has no buffer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node: `run` on the values in slots `operands`, with `out=` the workspace's view where it has a buffer."""
+    """One node: `run` on the values in slots `operands`, with `out=` the workspace's view (a tuple for several results) where it has a buffer."""
 
     node: int
     slot: int
@@ -48,7 +49,10 @@ class Step:
     into: bool
     ask: bool
     """whether to ask stop() before it"""
-    branches: tuple[Program, Program] | None = None
+    structured: Runner | None = None
+    """what runs a node that holds graphs: all its results, allocated anew"""
+    drops: tuple[int, ...] = ()
+    """slots whose values are let go after it"""
 
 
 class Program:
@@ -70,13 +74,20 @@ class Program:
         self._outputs = [(first[ref.node] + ref.result, self.layout.owned[ref.node]) for ref in graph.outputs]
         self._pool = _Pool(sum(self.layout.sizes))
         flops = 0
+        programs: dict[str, Program] = {}
+
+        def shared(held: Graph) -> Program:
+            if held.fingerprint not in programs:
+                programs[held.fingerprint] = program_of(held)
+            return programs[held.fingerprint]
+
         for i in range(graph.arity, len(graph.nodes)):
             node = graph.nodes[i]
             op, attributes = lookup(node.op), dict(node.attributes)
             operands = tuple([first[n] + r for n, r in node.operands])
+            drops = tuple([slot for n in self.layout.dropped[i] for slot in range(first[n], first[n + 1])])
             if isinstance(op.derivative, Structured):
-                branches = (program_of(attributes["then"]), program_of(attributes["otherwise"]))
-                self.steps.append(Step(i, first[i], operands, _never_called, False, True, branches))
+                self.steps.append(Step(i, first[i], operands, _never_called, False, True, runner(node, shared), drops))
                 continue
             assert op.apply is not None, f"{node.op} should have been expanded"
             run = partial(op.apply, **attributes) if attributes else op.apply
@@ -87,7 +98,7 @@ class Program:
             ask = flops > FLOPS_BETWEEN_STOPS
             flops = 0 if ask else flops
             copied = self.layout.copied[i]
-            self.steps.append(Step(i, first[i], operands, _copied if copied else run, copied or not op.view, ask))
+            self.steps.append(Step(i, first[i], operands, _copied if copied else run, copied or not op.view, ask, None, drops))
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
@@ -104,18 +115,23 @@ class Program:
                     if step.ask and stop():
                         raise Cancelled("the work was stopped")
                     operands = [values[slot] for slot in step.operands]
-                    if step.branches is not None:
-                        chosen = step.branches[0 if operands[0] else 1]
-                        results = chosen.run([np.asarray(x, order="C") for x in operands[1:]], stop)
+                    if step.structured is not None:
+                        results = step.structured([np.asarray(x, order="C") for x in operands], stop)
                         values[step.slot : step.slot + len(results)] = results
+                        del results
                     elif not step.into:
                         values[step.slot] = step.run(*operands)
                     else:
-                        out = self._empty(step.node) if owned[step.node] else workspace[step.node]
-                        step.run(*operands, out=out)
-                        values[step.slot] = out
+                        out = _empty(self._nodes[step.node]) if owned[step.node] else workspace[step.node]
+                        step.run(*operands, out=out if len(out) > 1 else out[0])
+                        values[step.slot : step.slot + len(out)] = out
+                    for slot in step.drops:
+                        values[slot] = None
             return self._results(values)
-        except Error:
+        except Error as error:
+            if step is not None and step.structured is not None and not isinstance(error, Cancelled):
+                # It arose inside: of the nodes round it the outermost is one of the caller's graph.
+                error.node, error.op = self._nodes[step.node].origin, self._nodes[step.node].op
             raise
         except MemoryError:
             raise
@@ -135,19 +151,10 @@ class Program:
             given.add(slot)
         return results
 
-    def _empty(self, node: int) -> Array:
-        type = self._nodes[node].types[0]
-        return np.empty(type.shape, type.dtype)
-
     def _workspace(self) -> Workspace:
-        """A view of its buffer for every node that has one."""
+        """Views of its buffer for every node that has one."""
         buffers = [np.empty(n, np.uint8) for n in self.layout.sizes]
-        views: Workspace = [None] * len(self._nodes)
-        for i, b in enumerate(self.layout.buffer):
-            if b >= 0:
-                type = self._nodes[i].types[0]
-                views[i] = buffers[b][: type.nbytes].view(type.dtype).reshape(type.shape)
-        return views
+        return [_views(buffers[b], node) if b >= 0 else () for b, node in zip(self.layout.buffer, self._nodes, strict=True)]
 
 
 class _Pool:
@@ -178,13 +185,21 @@ class _Pool:
         _Pool._held_bytes -= self._nbytes * len(self._idle)
 
 
+def _empty(node: Node) -> tuple[Array, ...]:
+    return tuple([np.empty(t.shape, t.dtype) for t in node.types])
+
+
+def _views(buffer: Array, node: Node) -> tuple[Array, ...]:
+    return tuple([buffer[at : at + t.nbytes].view(t.dtype).reshape(t.shape) for at, t in zip(places(node)[:-1], node.types, strict=True)])
+
+
 def _copied(x: Array, out: Array) -> None:
     """A reshape that cannot be a view: the elements in C order into a contiguous place."""
     np.copyto(out.reshape(x.shape), x)
 
 
 def _never_called(*_: Any) -> Any:
-    raise AssertionError("a structured step runs its branches")
+    raise AssertionError("a structured step has a runner")
 
 
 _programs: WeakKeyDictionary[Graph, Program] = WeakKeyDictionary()

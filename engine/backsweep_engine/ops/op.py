@@ -99,10 +99,13 @@ class Transposes:
 class Tangent:
     """Any other: rule(y, x, t) gives the tangent of y in other ops; t[i] is None where it is zero.
 
-    y is a Term (a tuple of Terms for several results); x and t are tuples.
+    y is a Term (a tuple of Terms for several results); x and t are tuples. `linear`: how a node is
+    transposed that is reached through these operands only, in which the op is linear with the
+    others fixed (a solve in its right-hand side); the tangent rule may then use the op itself.
     """
 
     rule: Callable[..., Any]
+    linear: Transposes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,13 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Structured:
-    """Holds graphs; its rules live in transforms/structured.py."""
+    """Holds graphs; its rules live in transforms/structured/, how it runs in execute/structured.py.
+
+    runs(**attributes) -> what it does, one after the other: (how often at most, the graphs one of
+    which is run). Graphs it holds without running them are not named.
+    """
+
+    runs: Callable[..., tuple[tuple[int, tuple[Graph, ...]], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +144,14 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The open interval on which an operand gives finite values and derivatives."""
+    """The open interval on which an operand gives finite values and derivatives; `matrix`: or which matrices do."""
 
     low: float = -math.inf
     high: float = math.inf
+    matrix: str = ""
 
     def __str__(self) -> str:
-        return f"({self.low:g}, {self.high:g})"
+        return self.matrix or f"({self.low:g}, {self.high:g})"
 
 
 REALS = Domain()
@@ -187,9 +197,18 @@ TABLE: dict[str, Op] = {}
 SPELLINGS: dict[Any, Callable[..., Any]] = {}
 """What a NumPy callable applied to Terms means: NumPy's function -> a function on Terms."""
 
+NAMED_SPELLINGS: dict[str, Callable[..., Any]] = {}
+"""The same for the ufuncs of scipy.special by their names, since SciPy is not imported to fill a table."""
+
+
+HINTS: dict[Any, str] = {}
+"""NumPy callables that cannot be traced, and what to write instead of a call."""
 
 FACES: dict[str, Callable[..., Any]] = {}
 """What NumPy lacks and `bs.<name>` offers: a function on Terms by its public name."""
+
+STATIC: dict[str, tuple[int, ...]] = {}
+"""By the same name, the positions of arguments that are never inputs (an index may be a mask)."""
 
 
 def register(op: Op) -> Op:
@@ -217,11 +236,15 @@ def spells(*functions: Callable[..., Any]) -> Callable[[F], F]:
     return mark
 
 
-def face(name: str) -> Callable[[F], F]:
-    """Decorator: the function on Terms is offered to users as `bs.<name>`; its docstring is what they read."""
+def face(name: str, *, static: tuple[int, ...] = ()) -> Callable[[F], F]:
+    """Decorator: the function on Terms is offered to users as `bs.<name>`; its docstring is what they read.
+
+    `static`: the positions of arguments that are an index or a structure: arrays there are no inputs on plain arrays.
+    """
 
     def mark(function: F) -> F:
         FACES[name] = function
+        STATIC[name] = static
         return function
 
     return mark

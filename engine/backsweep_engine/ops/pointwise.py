@@ -63,7 +63,7 @@ def pointwise(
     arity: int = 1,
     finite: bool = True,
     flops: int = 1,
-    domain: Domain = REALS,
+    domain: Domain | tuple[Domain, ...] = REALS,
     dtypes: tuple[np.dtype[Any], ...] = (DTYPES["float64"], DTYPES["float32"]),
     result: np.dtype[Any] | None = None,
     kinks: str = "",
@@ -107,7 +107,7 @@ def pointwise(
             examples=(Example((Type(dtypes[0], EXAMPLE_SHAPE),) * arity, example or {}),),
             arity=arity,
             attributes=attributes or {},
-            domain=(domain,) * arity,
+            domain=domain if isinstance(domain, tuple) else (domain,) * arity,
             kinks=kinks,
             summary=summary or name.replace("_", " "),
             numpy=numpy,
@@ -238,22 +238,22 @@ def _relu(x: Array, out: Array = None) -> Array:
     return np.maximum(x, x.dtype.type(0), out=out)
 
 
-def _one_where(condition: Term, like: Term) -> Term:
+def one_where(condition: Term, like: Term) -> Term:
     return condition.astype(like.dtype)
 
 
-pointwise("relu", _relu, lambda y, x: (_one_where(x > 0, x),), kinks="at 0 the derivative is 0", summary="max(x, 0)", public=True)
+pointwise("relu", _relu, lambda y, x: (one_where(x > 0, x),), kinks="at 0 the derivative is 0", summary="max(x, 0)", public=True)
 pointwise("abs", np.absolute, lambda y, x: (np.sign(x),), dtypes=NUMBERS, kinks="at 0 the derivative is 0")
 pointwise("sign", np.sign, None, dtypes=NUMBERS)
 
 
-def _split(z: Term, x: Term, y: Term) -> tuple[Term, Term]:
-    tie = 0.5 * _one_where(x == y, x)
-    return _one_where(x == z, x) - tie, _one_where(y == z, y) - tie
+def split(z: Term, x: Term, y: Term) -> tuple[Term, Term]:
+    tie = 0.5 * one_where(x == y, x)
+    return one_where(x == z, x) - tie, one_where(y == z, y) - tie
 
 
-pointwise("maximum", np.maximum, _split, arity=2, dtypes=ANY, kinks="where the operands are equal each gets half")
-pointwise("minimum", np.minimum, _split, arity=2, dtypes=ANY, kinks="where the operands are equal each gets half")
+pointwise("maximum", np.maximum, split, arity=2, dtypes=ANY, kinks="where the operands are equal each gets half")
+pointwise("minimum", np.minimum, split, arity=2, dtypes=ANY, kinks="where the operands are equal each gets half")
 
 for _name, _function in {"less": np.less, "less_equal": np.less_equal, "equal": np.equal, "not_equal": np.not_equal}.items():
     pointwise(_name, _function, None, arity=2, dtypes=ANY, result=BOOL)
@@ -307,8 +307,10 @@ register(
 
 
 @spells(np.where)
-def where(condition: Any, x: Any, y: Any) -> Term:
+def where(condition: Any, x: Any = None, y: Any = None) -> Term:
     """As np.where with three arguments."""
+    hint = "use np.where(condition, x, y), or indices known when tracing"
+    require(x is not None and y is not None, "where(condition) alone has no static shape", reason="NOT_TRACEABLE", hint=hint)
     x, y, _ = promoted([x, y, condition])
     return call("where", *aligned([lift(condition, common_builder((x, y))), x, y]))
 

@@ -247,18 +247,6 @@ def broadcast_arrays(*arrays: Any) -> tuple[Term, ...]:
     return tuple(aligned([lift(a, builder) for a in arrays]))
 
 
-@spells(np.zeros_like)
-def zeros_like(x: Term) -> Any:
-    """Plain NumPy zeros: they do not depend on the traced value."""
-    return np.zeros(x.shape, x.dtype)
-
-
-@spells(np.ones_like)
-def ones_like(x: Term) -> Any:
-    """Plain NumPy ones."""
-    return np.ones(x.shape, x.dtype)
-
-
 @spells(np.shape)
 def shape(x: Term) -> Ints:
     return x.shape

@@ -7,6 +7,7 @@ functions mean, and that is looked up in op.SPELLINGS, so a new op or spelling c
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..errors import GraphError
 from ..graph import DTYPES, Builder, Ref, Type
-from .op import SPELLINGS
+from .op import HINTS, NAMED_SPELLINGS, SPELLINGS
 
 FLOAT64 = DTYPES["float64"]
 TRACING: ContextVar[Builder | None] = ContextVar("TRACING", default=None)
@@ -121,6 +122,12 @@ class Term:
     def __rmod__(self, other: Any) -> Term:
         return _method(np.remainder, other, self)
 
+    def __divmod__(self, other: Any) -> Any:
+        return _spelled(np.divmod, self, other)
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return _spelled(np.divmod, other, self)
+
     def __and__(self, other: Any) -> Term:
         return _method(np.bitwise_and, self, other)
 
@@ -132,6 +139,12 @@ class Term:
 
     def __ror__(self, other: Any) -> Term:
         return _method(np.bitwise_or, other, self)
+
+    def __xor__(self, other: Any) -> Term:
+        return _method(np.bitwise_xor, self, other)
+
+    def __rxor__(self, other: Any) -> Term:
+        return _method(np.bitwise_xor, other, self)
 
     def __invert__(self) -> Term:
         return _method(np.invert, self)
@@ -184,6 +197,12 @@ class Term:
     def astype(self, dtype: Any) -> Term:
         return _method(np.astype, self, dtype)
 
+    def clip(self, min: Any = None, max: Any = None) -> Term:
+        return _method(np.clip, self, min, max)
+
+    def round(self, decimals: int = 0) -> Term:
+        return _method(np.round, self, decimals)
+
     def copy(self) -> Term:
         return self
 
@@ -202,6 +221,33 @@ class Term:
     def min(self, axis: Any = None, *, keepdims: bool = False) -> Term:
         return _method(np.min, self, axis=axis, keepdims=keepdims)
 
+    def var(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Term:
+        return _method(np.var, self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Term:
+        return _method(np.std, self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def any(self, axis: Any = None, *, keepdims: bool = False) -> Term:
+        return _method(np.any, self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, *, keepdims: bool = False) -> Term:
+        return _method(np.all, self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: Any = None, *, keepdims: bool = False) -> Term:
+        return _method(np.argmax, self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, *, keepdims: bool = False) -> Term:
+        return _method(np.argmin, self, axis=axis, keepdims=keepdims)
+
+    def argsort(self, axis: Any = -1) -> Term:
+        return _method(np.argsort, self, axis)
+
+    def cumsum(self, axis: Any = None) -> Term:
+        return _method(np.cumsum, self, axis)
+
+    def cumprod(self, axis: Any = None) -> Term:
+        return _method(np.cumprod, self, axis)
+
     def dot(self, other: Any) -> Term:
         return _method(np.dot, self, other)
 
@@ -214,9 +260,12 @@ class Term:
     # NumPy's protocols.
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        function = ufunc if method == "__call__" else getattr(ufunc, method)  # np.maximum.accumulate is a name of its own
+        if function is not ufunc and function in SPELLINGS and "out" not in options:
+            return _spelled(function, *inputs, **options)
         if method != "__call__" or options:
             what = ", ".join(f"{k}=" for k in options) or f"{ufunc.__name__}.{method}"
-            self._refuse(f"{what} cannot be traced", "write the plain call, e.g. np.add(x, y) or np.sum(x, axis)")
+            self._refuse(f"{what} cannot be traced", HINTS.get(function, "write the plain call, e.g. np.add(x, y) or np.sum(x, axis)"))
         return _spelled(ufunc, *inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -253,7 +302,7 @@ class Term:
     tolist = item
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        self._refuse("a traced value cannot be assigned to", "build the array with np.where, np.concatenate or np.stack")
+        self._refuse("a traced value cannot be assigned to", "bs.set(x, index, value) returns the new array; np.where and np.stack build one")
 
     def __getattr__(self, name: str) -> NoReturn:
         # An AttributeError, so that hasattr() keeps its meaning.
@@ -264,17 +313,18 @@ class Term:
 
 
 def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
-    spelling = SPELLINGS.get(function)
+    spelling = SPELLINGS.get(function) or (NAMED_SPELLINGS.get(function.__name__) if _is_scipy_s(function) else None)
     if spelling is None:
         name = getattr(function, "__name__", str(function))
+        module, table = ("scipy.special", NAMED_SPELLINGS) if _is_scipy_s(function) else ("np", {f.__name__: f for f in SPELLINGS})
         terms = [a for a in args if isinstance(a, Term)]
         source = terms[0].builder.place if terms else ""
-        known = sorted({f"np.{f.__name__}" for f in SPELLINGS if f.__name__[:1] == name[:1]})
+        known = sorted(f"{module}.{f}" for f in table if f[:1] == name[:1] and f != "accumulate")
         raise GraphError(
-            f"np.{name} is not among the functions backsweep traces",
+            f"{module}.{name} is not among the functions backsweep traces",
             reason="NOT_TRACEABLE",
             allowed=", ".join(known[:8]),
-            hint="write it with functions that are; the README lists them",
+            hint=HINTS.get(function, "write it with functions that are; the README lists them"),
             source=source,
         )
     try:
@@ -287,6 +337,12 @@ def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
         if "argument" not in str(error):
             raise
         raise GraphError(f"np.{getattr(function, '__name__', function)}: {error}", reason="NOT_TRACEABLE") from None
+
+
+def _is_scipy_s(function: Any) -> bool:
+    """Whether it is a ufunc of scipy.special; the caller who has one has imported that, so we need not."""
+    special = sys.modules.get("scipy.special")
+    return isinstance(function, np.ufunc) and special is not None and getattr(special, function.__name__, None) is function
 
 
 def _method(function: Any, *args: Any, **kwargs: Any) -> Term:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from ..graph import Graph, Node
-from ..ops.op import Cost, lookup
+from ..errors import GraphError
+from ..graph import Attribute, Graph, Node
+from ..ops.op import Cost, Structured, lookup
 
 
 def node_cost(graph: Graph, node: Node) -> Cost:
-    """The cost of one node; a node that holds graphs costs itself and the dearest of them."""
+    """The cost of one node; a node that holds graphs costs itself and, each trip, the dearest of those it chooses from."""
+    op, attributes = lookup(node.op), dict(node.attributes)
     types = tuple([graph.type_of(ref) for ref in node.operands])
-    cost = lookup(node.op).cost(types, node.types, **dict(node.attributes))
-    inner = [graph_cost(v) for _, v in node.attributes if isinstance(v, Graph)]
-    if not inner:
-        return cost
-    return Cost(cost.flops + max(c.flops for c in inner), cost.bytes + max(c.bytes for c in inner), cost.workspace, cost.copies)
+    if not isinstance(op.derivative, Structured):
+        return op.cost(types, node.types, **attributes)
+    try:
+        return _held_cost(op.cost(types, node.types, **attributes), op.derivative, attributes)
+    except GraphError as error:  # of a graph that may be derived but not run
+        error.node = node.origin
+        raise
+
+
+def _held_cost(cost: Cost, derivative: Structured, attributes: dict[str, Attribute]) -> Cost:
+    flops, moved = cost.flops, cost.bytes
+    for trips, graphs in derivative.runs(**attributes):
+        inner = [graph_cost(g) for g in graphs]
+        flops += trips * max(c.flops for c in inner)
+        moved += trips * max(c.bytes for c in inner)
+    return Cost(flops, moved, cost.workspace, cost.copies)
+
+
+def graphs_run(node: Node) -> tuple[Graph, ...]:
+    """The graphs a node may run, of those it holds."""
+    derivative = lookup(node.op).derivative
+    if not isinstance(derivative, Structured):
+        return ()
+    return tuple(g for _, graphs in derivative.runs(**dict(node.attributes)) for g in graphs)
 
 
 def graph_cost(graph: Graph) -> Cost:

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import GraphError, OverBudget
 from ..graph import DTYPES, Builder, Graph, Node, Ref, Type
 from ..ops.build import call, cast, zeros
+from ..ops.control import runs_forward
 from ..ops.op import lookup
 from ..ops.pieces import cut
 from ..ops.shape import reshape
@@ -24,10 +25,9 @@ from ..query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jv
 from ..transforms import derive
 from ..transforms.batch import batch
 from ..transforms.expand import expand
-from ..transforms.rewrite import inline, positions
+from ..transforms.rewrite import inline, positions, reached
 from ..transforms.simplify import simplify
 from ..transforms.split import split
-from ..transforms.transpose import reached
 from .cost import graph_cost, node_cost
 from .memory import layout
 from .plan import Axis, Part, Plan, Promise, Sweep
@@ -358,8 +358,9 @@ def _jacobian_candidates(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> l
     result = []
     if asked.mode == "forward" or (asked.mode == "auto" and n <= 8 * max(m, 1)):
         tangent = _every_output(graph, derive.jvp(graph, wrt))
-        result.append((simplify(_seeded(tangent, graph.arity, columns, dtype)), Axis.COLUMN, f"forward mode: {n} columns"))
-    if asked.mode == "reverse" or (asked.mode == "auto" and m <= 8 * max(n, 1)):
+        if asked.mode == "forward" or runs_forward(tangent):
+            result.append((simplify(_seeded(tangent, graph.arity, columns, dtype)), Axis.COLUMN, f"forward mode: {n} columns"))
+    if asked.mode == "reverse" or (asked.mode == "auto" and (m <= 8 * max(n, 1) or not result)):
         result.append((simplify(_seeded(derive.vjp(graph, wrt), graph.arity, rows, dtype)), Axis.ROW, f"reverse mode: {m} rows"))
     return result
 

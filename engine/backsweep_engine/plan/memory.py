@@ -9,6 +9,7 @@ workspace (CONTRACT B6).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Op, lookup
-from .cost import node_cost
+from .cost import graphs_run, node_cost
 
 ALIGNMENT = 64
 """Buffer sizes are rounded up to cache lines, so that near-equal values share."""
@@ -27,15 +28,19 @@ class Layout:
     """`buffer[i]`: the shared buffer of node i, or -1 if it has none (input, view, constant, output).
 
     `sizes`: bytes of each buffer. `owned[i]`: node i is allocated anew for every call. `copied[i]`:
-    node i is a view op whose operand is not contiguous, so it has a place of its own. `held_bytes`:
-    buffers and constants, those of graphs held included, which outlive a call. `peak_bytes`: these,
-    owned values, and the largest temporary of any node.
+    node i is a view op whose operand is not contiguous, so it has a place of its own. The results of
+    one node share a buffer, one after the other (`places`). `dropped[i]`: the nodes whose values are let go
+    after node i: results of ops that hold graphs, which have no buffers (a checkpoint or a loop may make
+    large ones), and their views. `held_bytes`: buffers and constants, those of graphs held included, which
+    outlive a call. `peak_bytes`: these, owned values, and the most that dropped values and the temporaries of a
+    node take at once.
     """
 
     buffer: tuple[int, ...]
     sizes: tuple[int, ...]
     owned: tuple[bool, ...]
     copied: tuple[bool, ...]
+    dropped: tuple[tuple[int, ...], ...]
     held_bytes: int
     peak_bytes: int
 
@@ -57,31 +62,58 @@ def layout(graph: Graph) -> Layout:
     dying: list[list[int]] = [[] for _ in range(count)]
     for i in range(graph.arity, count):
         dying[max(last[i], i)].append(i)
-    temporary = owned_bytes = held = 0
+    most = passing = owned_bytes = held = 0
+    dropped: list[list[int]] = [[] for _ in range(count)]
+    ran: set[str] = set()
     for i in range(graph.arity, count):
         node = graph.nodes[i]
-        inner = [layout(g) for _, g in node.attributes if isinstance(g, Graph)]
-        held += sum(g.held_bytes for g in inner)
+        inner = {g.fingerprint: layout(g) for g in graphs_run(node)}
+        # Equal graphs have one program, wherever in this graph they are held.
+        held += sum(g.held_bytes for key, g in inner.items() if key not in ran)
+        ran.update(inner)
         cost = node_cost(graph, node)
         copies = 0 if copied[i] or all(contiguous[ref.node] for ref in node.operands) else cost.copies
-        temporary = max(temporary, cost.workspace + copies + max((g.peak_bytes - g.held_bytes for g in inner), default=0))
-        if inner or (root[i] == i and i in given and node.operands):
+        temporary = cost.workspace + copies + max((g.peak_bytes - g.held_bytes for g in inner.values()), default=0)
+        if inner and i not in lasting:
+            owned[i] = True
+            passing += sum(t.nbytes for t in node.types)
+        elif inner or (root[i] == i and i in given and node.operands):
             owned[i] = True
             owned_bytes += sum(t.nbytes for t in node.types)
         elif not node.operands:
-            held += 0 if lookup(node.op).view else node.types[0].nbytes
+            held += 0 if lookup(node.op).view else sum(t.nbytes for t in node.types)
         elif root[i] == i:
-            buffer[i] = _take(free, sizes, -(-node.types[0].nbytes // ALIGNMENT) * ALIGNMENT)
+            buffer[i] = _take(free, sizes, places(node)[-1])
+        most = max(most, passing + temporary)
         for dead in dying[i]:
-            if buffer[dead] >= 0 and dead not in lasting:
+            if dead in lasting:
+                continue
+            if buffer[dead] >= 0:
                 free.setdefault(sizes[buffer[dead]], []).append(buffer[dead])
+            elif owned[dead]:
+                dropped[i].append(dead)
+                passing -= sum(t.nbytes for t in graph.nodes[dead].types)
     # Outputs that are inputs, constants, views or repeated are copied out at the end.
     seen: set[Ref] = set()
     for ref in graph.outputs:
         owned_bytes += 0 if owned[ref.node] and ref not in seen else graph.type_of(ref).nbytes
         seen.add(ref)
     held += sum(sizes)
-    return Layout(tuple(buffer), tuple(sizes), tuple(owned), tuple(copied), held, held + owned_bytes + temporary)
+    return Layout(tuple(buffer), tuple(sizes), tuple(owned), tuple(copied), _with_views(dropped, root), held, held + owned_bytes + most)
+
+
+def _with_views(dropped: list[list[int]], root: list[int]) -> tuple[tuple[int, ...], ...]:
+    """Nodes with the views that live in their memory."""
+    views: dict[int, list[int]] = {dead: [] for group in dropped for dead in group}
+    for i, r in enumerate(root):
+        if r in views:
+            views[r].append(i)
+    return tuple([tuple([i for dead in group for i in views[dead]]) for group in dropped])
+
+
+def places(node: Node) -> tuple[int, ...]:
+    """Where in the node's buffer each of its results starts, and after the last, how long the buffer must be."""
+    return (0, *accumulate(-(-t.nbytes // ALIGNMENT) * ALIGNMENT for t in node.types))
 
 
 def _places(graph: Graph) -> tuple[list[int], list[bool], list[bool]]:

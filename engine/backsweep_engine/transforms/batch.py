@@ -15,8 +15,10 @@ from .rewrite import Rewrite, as_tuple
 from .structured import RULES
 
 
-def batch(graph: Graph, mask: Sequence[bool], size: int) -> Graph:
-    """`graph` over `size` rows of the inputs masked True, the others shared; every output has the axis."""
+def batch(graph: Graph, mask: Sequence[bool], size: int, wide: Sequence[bool] | None = None) -> Graph:
+    """`graph` over `size` rows of the inputs masked True, the others shared. Every output has the axis,
+    or, where `wide` is given, those it names; the others must not depend on the rows.
+    """
     rewrite = Rewrite(graph)
     rewrite.inputs([Type(t.dtype, (size, *t.shape)) if m else t for t, m in zip(graph.input_types, mask, strict=True)])
     batched = list(mask)
@@ -31,7 +33,7 @@ def batch(graph: Graph, mask: Sequence[bool], size: int) -> Graph:
         else:
             rewrite.values.append(as_tuple(op.batch(flags, *operands, **dict(node.attributes))))
     outputs = []
-    for name, ref in zip(graph.output_names, graph.outputs, strict=True):
+    for name, ref, w in zip(graph.output_names, graph.outputs, wide or [True] * len(graph.outputs), strict=True):
         value = rewrite.value(ref)
-        outputs.append((name, (value if batched[ref.node] else broadcast(value, (size, *value.shape))).ref))
+        outputs.append((name, (broadcast(value, (size, *value.shape)) if w and not batched[ref.node] else value).ref))
     return rewrite.builder.build(outputs)

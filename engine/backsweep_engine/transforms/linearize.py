@@ -43,13 +43,16 @@ def linearize(graph: Graph, wrt: Sequence[int]) -> Graph:
         tangents[Ref(i)] = Term(builder, builder.input(name, type))
     for node, operands in rewrite.steps():
         results = rewrite.copy(node, operands)
-        rewrite.values.append(results)
         moving = tuple([tangents.get(ref) for ref in node.operands])
         if any(t is not None for t in moving):
-            index = len(rewrite.values) - 1
-            for r, t in enumerate(_tangents(node, results, operands, moving)):
+            if isinstance(lookup(node.op).derivative, Structured):
+                results, moved = RULES[node.op].linearize(node, results, operands, moving, linearize)
+            else:
+                moved = _tangents(node, results, operands, moving)
+            for r, t in enumerate(moved):
                 if t is not None and node.types[r].is_float:
-                    tangents[Ref(index, r)] = t
+                    tangents[Ref(len(rewrite.values), r)] = t
+        rewrite.values.append(results)
     outputs = rewrite.outputs()
     floating = [(n, ref) for n, ref in zip(graph.output_names, graph.outputs, strict=True) if graph.type_of(ref).is_float]
     for name, ref in floating:
@@ -70,8 +73,6 @@ def _tangents(node: Node, y: tuple[Term, ...], x: tuple[Term, ...], t: Tangents)
             return _linear(op.name, attributes, x, t, linear or tuple(range(len(x))), jointly)
         case Tangent(rule):
             return as_tuple(rule(y[0] if len(y) == 1 else y, x, t, **attributes))
-        case Structured():
-            return RULES[node.op].linearize(node, x, t, linearize)
     raise AssertionError(f"{node.op} should have been expanded")
 
 

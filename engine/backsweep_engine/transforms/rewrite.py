@@ -78,6 +78,16 @@ def positions(graph: Graph, names: Sequence[str]) -> tuple[int, ...]:
     return tuple(known[name] for name in names)
 
 
+def reached(graph: Graph, inputs: Sequence[int]) -> list[bool]:
+    """For each node, whether it depends on one of the inputs."""
+    mask = [False] * len(graph.nodes)
+    for i in inputs:
+        mask[i] = True
+    for i in range(graph.arity, len(graph.nodes)):
+        mask[i] = any(mask[ref.node] for ref in graph.nodes[i].operands)
+    return mask
+
+
 def with_subgraphs(node: Node, change: Callable[[Graph], Graph]) -> Node:
     """The node with every graph it holds changed; its types must stay the same."""
     if not any(isinstance(value, Graph) for _, value in node.attributes):

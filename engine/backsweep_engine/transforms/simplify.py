@@ -56,7 +56,7 @@ def _is(term: Term, number: float) -> bool:
 def _fold(node: Node, operands: Sequence[Term]) -> Term | None:
     """Constants are computed now: whole ones up to 1 KiB, and pointwise ones equal everywhere at any size."""
     op = lookup(node.op)
-    if not operands or op.apply is None or isinstance(op.derivative, Structured) or any(_made_by(t).op != "constant" for t in operands):
+    if not operands or len(node.types) > 1 or op.apply is None or isinstance(op.derivative, Structured) or any(_made_by(t).op != "constant" for t in operands):
         return None
     builder, type, attributes = operands[0].builder, node.types[0], dict(node.attributes)
     values = [dict(_made_by(t).attributes)["value"] for t in operands]

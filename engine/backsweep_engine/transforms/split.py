@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ..graph import Builder, Graph, Ref
 from ..ops.op import lookup
 from ..ops.term import Term
-from .transpose import reached
+from .rewrite import reached
 
 
 def split(graph: Graph, rows: Sequence[int], keep: Callable[[Ref], str]) -> tuple[Graph, tuple[str, ...]]:

@@ -13,20 +13,10 @@ from typing import Any
 from ..errors import Fault
 from ..graph import Graph, Node, Ref, Type
 from ..ops.build import or_zeros
-from ..ops.op import Structured, Transposes, lookup
+from ..ops.op import Structured, Tangent, Transposes, lookup
 from ..ops.term import Term
-from .rewrite import Rewrite, fresh
+from .rewrite import Rewrite, fresh, reached
 from .structured import RULES
-
-
-def reached(graph: Graph, inputs: Sequence[int]) -> list[bool]:
-    """For each node, whether it depends on one of the inputs."""
-    mask = [False] * len(graph.nodes)
-    for i in inputs:
-        mask[i] = True
-    for i in range(graph.arity, len(graph.nodes)):
-        mask[i] = any(mask[ref.node] for ref in graph.nodes[i].operands)
-    return mask
 
 
 def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int]) -> Graph:
@@ -81,6 +71,8 @@ def _transposed(node: Node, operands: list[Term | Type], flags: list[bool], cs: 
     derivative = lookup(node.op).derivative
     if isinstance(derivative, Structured):
         return RULES[node.op].transpose(node, operands, flags, cs, transpose)
+    if isinstance(derivative, Tangent):
+        derivative = derivative.linear
     if not isinstance(derivative, Transposes):
         raise Fault(f"{node.op} stands in a linear program but is not linear", node=node.origin, op=node.op)
     linear = derivative.operands or tuple(range(len(operands)))

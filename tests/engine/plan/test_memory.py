@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.special  # noqa: F401  # kernels import it when first run: that is no temporary of theirs
 
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Graph, Type
 from backsweep_engine.ops import TABLE
 from backsweep_engine.ops.build import call, call_in
-from backsweep_engine.ops.op import POSITIVE, REALS, Example
+from backsweep_engine.ops.op import POSITIVE, REALS, Example, Op
 from backsweep_engine.plan.cost import graph_cost, node_cost
 from backsweep_engine.plan.memory import layout
 from backsweep_engine.transforms import derive
@@ -44,6 +46,28 @@ def promised(graph: Graph) -> int:
 
 
 LARGE: dict[str, Example] = {
+    "ravel_index": Example((I64[N], I64[N]), {"dims": (3, 5)}),
+    "scatter_max": Example((F64[300, 300], I32[2, 300], F64[300, 2, 300]), {"axis": 1}),
+    "scatter_min": Example((F64[300, 300], I32[300], F64[300, 300]), {"axis": 0}),
+    "scatter_set": Example((F64[300, 300], I64[2, 300], F64[300, 2, 300]), {"axis": 1}),
+    "searchsorted": Example((F64[N], F64[N]), {"right": False}),
+    "tril": Example((F64[300, 300],), {"k": 0}),
+    "triu": Example((F64[2, 300, 300],), {"k": 0}),
+    "update": Example((F64[300, 300], F64[100, 100]), {"start": (0, 50), "step": (3, 2)}),
+    "all": Example((BOOL[300, 300],), {"axes": (0,)}),
+    "any": Example((BOOL[300, 300],), {"axes": (0,)}),
+    "argmax": Example((F64[300, 300],), {"axis": 0}),
+    "argmin": Example((F64[300, 300],), {"axis": 1}),
+    "argsort": Example((F64[300, 300],), {"axis": 0}),
+    "convolve": Example((F64[3, 30_000], F64[3, 30]), {"valid": False}),
+    "cross": Example((F64[30_000, 3], F64[30_000, 3])),
+    "cummax": Example((F64[300, 300],), {"axis": 0}),
+    "cummin": Example((F64[300, 300],), {"axis": 1}),
+    "cumprod": Example((F64[300, 300],), {"axis": 0}),
+    "cumsum": Example((F64[N],), {"axis": 0}),
+    "linear_recurrence": Example((F64[N], F64[N]), {"axis": 0}),
+    "norm": Example((F64[300, 300],), {"axes": (0,), "order": 2.0}),
+    "sort": Example((F64[300, 300],), {"axis": 0}),
     "broadcast": Example((F64[1, 300],), {"shape": (300, 300)}),
     "cast": Example((F64[N],), {"dtype": DTYPES["float32"]}),
     "concat": Example((F64[N], F64[N]), {"axis": 0}),
@@ -59,14 +83,23 @@ LARGE: dict[str, Example] = {
     "sum": Example((F64[300, 300],), {"axes": (0,)}),
     "take": Example((F64[300, 300], I32[2, 300]), {"axis": 1}),
     "transpose": Example((F64[300, 300],), {"axes": (1, 0)}),
+    "tridiagonal_solve": Example((F64[N - 1], F64[N], F64[N - 1], F64[N, 1])),
 }
+
+
+def large_matrices(op: Op) -> Example | None:
+    """The first example of an op of matrices with 200 for 3 and 4."""
+    if not op.domain or "matrices" not in op.domain[0].matrix:
+        return None
+    first = op.examples[0]
+    return Example(tuple(t.with_shape(200 if d >= 3 else d for d in t.shape) for t in first.types), first.attributes)
 
 
 def large(name: str) -> Case | None:
     op = TABLE[name]
     if op.apply is None or op.arity == 0:
         return None
-    example = LARGE.get(name) or Example(tuple(Type(t.dtype, (N,)) for t in op.examples[0].types))
+    example = LARGE.get(name) or large_matrices(op) or Example(tuple(Type(t.dtype, (N,)) for t in op.examples[0].types), op.examples[0].attributes)
     return Case(op, example.types, dict(example.attributes))
 
 
@@ -82,7 +115,8 @@ def test_no_kernel_takes_more_than_its_record_says(name: str, dtype: str) -> Non
     assert case.op.apply is not None
     cost = node_cost(case.graph(), case.graph().nodes[-1])
     for given in (operands, apart):
-        out = {} if case.op.view else {"out": np.empty(case.results[0].shape, case.results[0].dtype)}
+        empty = tuple(np.empty(t.shape, t.dtype) for t in case.results)
+        out = {} if case.op.view else {"out": empty if len(empty) > 1 else empty[0]}
         gc.collect()
         tracemalloc.start()
         with np.errstate(all="ignore"):
@@ -99,20 +133,31 @@ def held_copies(x: Any) -> Any:
     return copies[0] * copies[1] + copies[2] * copies[3] + copies[4] * copies[5]
 
 
+def several_results(x: Any) -> Any:
+    """Outputs that are one result of several, both, and neither; the buffers of the others are used again."""
+    q, r = np.linalg.qr(x)
+    u, s, _ = np.linalg.svd(np.linalg.qr(q + r)[0])
+    return u, np.sum(s), np.sum(np.linalg.qr(r)[0] @ u), np.linalg.eigh(x)[0]
+
+
 def many_conds(c: Any, x: Any) -> Any:
     for k in range(4):
         x = cond(c, lambda v, k=k: np.sin(v * float(k)) * np.cos(v) + v.T, lambda v, k=k: np.exp(np.sin(v) - float(k)), x.T)
     return np.sum(x)
 
 
+AT = np.arange(300)
 GRAPHS: dict[str, Callable[[], Graph]] = {
     "a chain": lambda: build(lambda x: np.sum(np.tanh(np.sin(x) * x) + np.exp(x)), x=F64[N]),
     "many outputs": lambda: build(lambda x: (np.sin(x), x, x[::-1], np.sin(x), np.sum(x)), x=F64[N]),
     "reshapes of transposes": lambda: build(held_copies, x=F64[300, 300]),
     "indices": lambda: build(lambda x: np.sum(x[np.arange(0, 300, 7)].T[np.arange(100)] ** 2), x=F64[300, 300]),
+    "einsum": lambda: build(lambda x: np.einsum("ij,kj,kl,il->i", x, x, np.sin(x), x), x=F64[300, 300]),
+    "scatters": lambda: derive.gradient(build(lambda x: np.sum(x.T[AT, 7 * AT % 300] ** 2) + np.sum(x[np.tile(AT, 3)] ** 2), x=F64[300, 300]), [0]),
     "iota": lambda: build(lambda x: np.sum(x[_iota(x)] * np.sin(x)), x=F64[N]),
     "conds": lambda: build(many_conds, c=BOOL[()], x=F64[300, 300]),
     "batched conds": lambda: batch(build(many_conds, c=BOOL[()], x=F64[30, 30]), [True, True], 50),
+    "several results": lambda: build(several_results, x=F64[200, 200]),
     "products": lambda: build(lambda x: np.sum(x @ x.T @ x), x=F64[300, 300]),
     "softmax": lambda: build(lambda x: np.sum(np.exp(x - x.max(1, keepdims=True)) * np.maximum(x, 0)), x=F64[300, 300]),
     "batched hvp": lambda: batch(derive.hvp(named("network"), [0]), [False] * 4 + [True], 2000),
@@ -121,7 +166,7 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
 }
 
 
-LOOSE = {"conds": 6.0, "indices": 2.5, "iota": 2.0}
+LOOSE = {"conds": 8.5, "indices": 2.5, "several results": 2.5, "iota": 2.0}
 """A promise no run comes near would refuse what fits; most are within 1.7 of what is measured. Conds promise the workspaces
 of all their branches, since each keeps its own; take promises what it needs where an index is out of range."""
 

@@ -107,7 +107,7 @@ def test_a_stabilising_rewrite_puts_the_right_number_where_the_plain_form_overfl
     np.testing.assert_allclose(got, wanted, rtol=1e-15)
 
 
-@pytest.mark.parametrize("case", [c for c in every() if c.types and c.op.apply is not None], ids=str)
+@pytest.mark.parametrize("case", [c for c in every() if c.types and c.op.apply is not None and len(c.results) == 1], ids=str)
 def test_an_op_on_constants_is_folded_to_what_it_computes(case: Case) -> None:
     operands = case.draw()
     graph = build(lambda x: (call(case.op.name, *[constant(x.builder, a) for a in operands], **case.attributes), x), x=F64[()])
