@@ -358,9 +358,9 @@ def _jacobian_candidates(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> l
     result = []
     if asked.mode == "forward" or (asked.mode == "auto" and n <= 8 * max(m, 1)):
         tangent = _every_output(graph, derive.jvp(graph, wrt))
-        result.append((simplify(_seeded(tangent, graph.arity, columns, dtype)), Axis.COLUMN, f"forward mode: {n} columns"))
+        result.append((simplify(_seeded(tangent, graph.arity, columns, dtype)), Axis.COLUMN, "the Jacobian in forward mode, a column each"))
     if asked.mode == "reverse" or (asked.mode == "auto" and m <= 8 * max(n, 1)):
-        result.append((simplify(_seeded(derive.vjp(graph, wrt), graph.arity, rows, dtype)), Axis.ROW, f"reverse mode: {m} rows"))
+        result.append((simplify(_seeded(derive.vjp(graph, wrt), graph.arity, rows, dtype)), Axis.ROW, "the Jacobian in reverse mode, a row each"))
     return result
 
 

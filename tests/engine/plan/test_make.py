@@ -160,7 +160,7 @@ def test_no_rows_are_no_blocks() -> None:
 
 def test_a_plan_prints_its_promise_and_its_sweeps() -> None:
     shown = describe(plan(TALL, Jacobian(("x",), "auto", 2)))
-    assert "3 columns in 2 blocks of 2" in shown and "promise:" in shown and "keeps 1 residuals, 400 B" in shown
+    assert "3 columns in 2 blocks of 2" in shown and "promise:" in shown and "keeps 1 residual, 400 B" in shown
 
 
 def test_a_vjp_that_ignores_an_output_gives_zero() -> None:
