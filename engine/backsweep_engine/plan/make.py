@@ -38,6 +38,9 @@ BLOCK_FLOPS = 200_000_000
 BLOCK_BYTES = 64 << 20
 """and at no more memory than this."""
 
+MAX_BLOCKS = 100_000
+"""Of a sweep: each is an entry in somebody's queue."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -204,6 +207,7 @@ class _Drawing:
         sweeps = []
         for sweep in self.sweeps:
             sized, swept_bytes, row_flops = _sized(sweep, budget.memory_bytes - kept, blocks[sweep.query])
+            _require_countable(sized)
             sweeps.append(sized)
             peak = max(peak, kept + swept_bytes)
             flops += row_flops * sweep.rows
@@ -222,6 +226,16 @@ def require_within(promise: Promise, budget: Budget, inputs_bytes: int = 0) -> N
             got=f"{promise.peak_bytes} bytes at the peak, {promise.result_bytes} of results",
             allowed=f"{budget.memory_bytes} bytes",
             hint="ask for less at once (block=, fewer outputs, a jvp or hvp instead of the matrix) or a larger server",
+        )
+
+
+def _require_countable(sweep: Sweep) -> None:
+    if sweep.blocks > MAX_BLOCKS:
+        raise OverBudget(
+            "the work falls into too many blocks",
+            got=f"{sweep.rows} rows in {sweep.blocks} blocks of {sweep.width}",
+            allowed=f"{MAX_BLOCKS} blocks",
+            hint="give a larger block=, or ask for fewer rows at a time",
         )
 
 
