@@ -200,7 +200,7 @@ def power(x: Any, exponent: Any) -> Term:
 # Exponentials and trigonometry.
 
 pointwise("exp", np.exp, lambda y, x: (y,), finite=False, flops=10)
-pointwise("expm1", np.expm1, lambda y, x: (y + 1,), finite=False, flops=15)
+pointwise("expm1", np.expm1, lambda y, x: (np.exp(x),), finite=False, flops=15)
 pointwise("log", np.log, lambda y, x: (1 / x,), finite=False, flops=10, domain=POSITIVE)
 pointwise("log1p", np.log1p, lambda y, x: (1 / (1 + x),), finite=False, flops=15, domain=Domain(-1.0))
 pointwise("sin", np.sin, lambda y, x: (np.cos(x),), flops=15)
