@@ -24,6 +24,7 @@ _DERIVED = {
     "value_and_gradient": derive.value_and_gradient,
     "jvp": derive.jvp,
     "vjp": derive.vjp,
+    "jacobian": derive.vjp,
     "hvp": derive.hvp,
     "hessian": derive.hvp,
     "hessian_diagonal": derive.hvp,

@@ -81,7 +81,7 @@ class InProcess:
 
     def _work(self, request: Request) -> Work:
         """Plans once per graph and questions; a plan depends on nothing else (CONTRACT B3)."""
-        key = (request.graph, tuple(request.types.items()), tuple(map(_ask_key, request.asks)))
+        key = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)))
         work = self._works.get(key)
         if work is None:
             work = prepare(request, self._budget)

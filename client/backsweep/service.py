@@ -25,6 +25,7 @@ from backsweep_engine.transforms.rewrite import positions
 
 from .asks import as_asked
 from .calls import Argument, Array, Asked, Call, NonFiniteWarning, Signature, describe_note, finish, make_call, wrt_arguments
+from .lines import show
 from .trace import trace
 from .trees import Tree, from_paths
 
@@ -266,7 +267,8 @@ class Function:
         try:
             answers = self.service._answer(call, timeout, progress)
         except Error as error:
-            raise error.located(source=self._source(error.node)) from None
+            show(error, self._source(error.node))
+            raise error from None
         results = []
         for one, ask, answer in zip(asked, call.request.asks, answers, strict=True):
             for note in answer.notes[:1]:

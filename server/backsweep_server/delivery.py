@@ -11,8 +11,7 @@ from backsweep.v1 import query_pb2
 from backsweep.wire import limits
 from backsweep.wire.answers import Usage, encode_promise, encode_result, encode_usage
 from backsweep.wire.blocks import encode_block, encode_outline, outlined
-from backsweep.wire.joiner import Joiner
-from backsweep_engine.answer import Answer, Event, Judged, NonFinite, Work, deliver
+from backsweep_engine.answer import Answer, Collected, Event, Judged, NonFinite, Work, deliver
 from backsweep_engine.check.verdict import Verdict
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.execute.cluster.platform import numeric_platform
@@ -25,8 +24,29 @@ from .executors import Counted, Executors
 from .intake import Taken
 
 
+def compute(taken: Taken, executors: Executors, memory: Memory, stop: Stop) -> pb.ComputeResponse:
+    """The answers in one message. RESULT_TOO_LARGE, OVER_BUDGET and BUSY are raised before any work."""
+    started = time.monotonic()
+    work = taken.work
+    size = _results_bytes(work)
+    if size > limits.MAX_RESULT_BYTES:
+        raise _too_large(f"{size} bytes")
+    require_within(work.promise, work.budget)
+    name, executor = executors.of(work)
+    counted = Counted(executor)
+    with memory.hold(work.promise.peak_bytes):
+        collected = Collected(work)
+        for event in deliver(work, taken.values, counted, stop):
+            collected.add(event)
+        response = pb.ComputeResponse(results=[_result(work, query, answer) for query, answer in enumerate(collected.answers())])
+    response.usage.CopyFrom(_usage(taken, name, counted, size, started))
+    if response.ByteSize() > limits.MAX_MESSAGE_BYTES:
+        raise _too_large(f"a message of {response.ByteSize()} bytes")  # very many very small arrays
+    return response
+
+
 class _Rest:
-    """What of the answers does not go in blocks: whole parts, verdicts and notes."""
+    """What of a run's answers does not go in blocks: small whole parts, verdicts and notes."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -53,33 +73,7 @@ class _Rest:
         return tuple(self._whole[query, part] for part, outline in enumerate(self.outlines[query]) if not outline.in_blocks)
 
     def result(self, query: int, arrays: tuple[Array, ...]) -> query_pb2.Result:
-        answer = Answer(arrays, self._verdicts.get(query), tuple(note for note in self._notes if note.query == query))
-        return encode_result(self.work.request.asks[query].query, answer, _part_names(self.work, query))
-
-
-def compute(taken: Taken, executors: Executors, memory: Memory, stop: Stop) -> pb.ComputeResponse:
-    """The answers in one message. RESULT_TOO_LARGE, OVER_BUDGET and BUSY are raised before any work."""
-    started = time.monotonic()
-    work = taken.work
-    size = _results_bytes(work)
-    if size > limits.MAX_RESULT_BYTES:
-        raise _too_large(f"{size} bytes")
-    require_within(work.promise, work.budget)
-    name, executor = executors.of(work)
-    counted, rest = Counted(executor), _Rest(work)
-    with memory.hold(work.promise.peak_bytes):
-        joiner = Joiner(rest.outlines)
-        for event in deliver(work, taken.values, counted, stop):
-            block = rest.take(event)
-            if block is not None:
-                joiner.put(block)
-        queries = range(len(work.request.asks))
-        answers = joiner.finish([rest.arrays(query) for query in queries])
-        response = pb.ComputeResponse(results=[rest.result(query, tuple(answers[query])) for query in queries])
-    response.usage.CopyFrom(_usage(taken, name, counted, size, started))
-    if response.ByteSize() > limits.MAX_MESSAGE_BYTES:
-        raise _too_large(f"a message of {response.ByteSize()} bytes")  # very many very small arrays
-    return response
+        return _result(self.work, query, Answer(arrays, self._verdicts.get(query), tuple(note for note in self._notes if note.query == query)))
 
 
 class Delivery:
@@ -179,6 +173,10 @@ def _too_large(got: str) -> OverBudget:
         allowed=f"{limits.MAX_RESULT_BYTES} bytes",
         hint="use Run",
     )
+
+
+def _result(work: Work, query: int, answer: Answer) -> query_pb2.Result:
+    return encode_result(work.request.asks[query].query, answer, _part_names(work, query))
 
 
 def _part_names(work: Work, query: int) -> tuple[str, ...]:

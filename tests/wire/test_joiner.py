@@ -88,20 +88,17 @@ def test_a_whole_part_is_one_block_from_0_to_1(array: np.ndarray) -> None:
     assert np.array_equal(joined(array, Axis.WHOLE, chunks), array)
 
 
-@pytest.mark.parametrize("array, axis", MATRICES, ids=lambda value: str(getattr(value, "shape", value)))
-def test_blocks_that_never_were_on_a_wire_are_joined_alike(array: np.ndarray, axis: Axis) -> None:
-    joiner = Joiner([(Outlined(of(array), axis),)])
-    for block in reversed(cut(array, axis, 2)):
-        joiner.put(block)
-    assert joiner.finish([[]])[0][0].tobytes() == array.tobytes()
-
-
 def test_several_queries_and_parts_find_their_places() -> None:
     outlines = [(Outlined(Type(F64), in_blocks=False), Outlined(Type(F64, (2,)))), (), (Outlined(Type(F64, (2, 2)), Axis.ROW),)]
     joiner = Joiner(outlines)
-    joiner.put(Block(2, 0, Axis.ROW, 1, 2, np.array([[3.0, 4.0]])))
-    joiner.put(Block(0, 1, Axis.WHOLE, 0, 1, np.array([5.0, 6.0])))
-    joiner.put(Block(2, 0, Axis.ROW, 0, 1, np.array([[1.0, 2.0]])))
+    blocks = [
+        Block(2, 0, Axis.ROW, 1, 2, np.array([[3.0, 4.0]])),
+        Block(0, 1, Axis.WHOLE, 0, 1, np.array([5.0, 6.0])),
+        Block(2, 0, Axis.ROW, 0, 1, np.array([[1.0, 2.0]])),
+    ]
+    for block in blocks:
+        for one in encode_block(block, outlines[block.query][block.part].type):
+            joiner.add(one)
     found = joiner.finish([[np.array(7.0)], [], []])
     assert [[array.tolist() for array in arrays] for arrays in found] == [[7.0, [5.0, 6.0]], [], [[[1.0, 2.0], [3.0, 4.0]]]]
 
@@ -154,13 +151,6 @@ def test_a_block_is_a_fault(chunks: Callable[[], list[pb.BlockChunk]]) -> None:
         joiner.add(one)
     with pytest.raises(Fault):
         joiner.add(wrong)
-
-
-def test_the_same_block_put_twice_is_a_fault() -> None:
-    joiner, block = Joiner([(Outlined(of(MATRIX), Axis.ROW),)]), cut(MATRIX, Axis.ROW, 2)[0]
-    joiner.put(block)
-    with pytest.raises(Fault):
-        joiner.put(block)
 
 
 def test_a_bool_of_two_is_a_fault() -> None:

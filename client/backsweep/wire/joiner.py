@@ -15,7 +15,6 @@ import numpy as np
 
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep_engine.errors import OverBudget
-from backsweep_engine.execute.executor import Block
 from backsweep_engine.graph import Type
 from backsweep_engine.plan.plan import Axis
 
@@ -47,15 +46,6 @@ class _Part:
             case Axis.COLUMN:
                 return (self.array.shape[0], stop - start)
         return (stop - start, *self.array.shape[1:])
-
-    def place(self, start: int, stop: int) -> Array:
-        """Where a block belongs: a view."""
-        match self.axis:
-            case Axis.WHOLE:
-                return self.array[...]
-            case Axis.COLUMN:
-                return self.array[:, start:stop]
-        return self.array[start:stop]
 
     def write(self, start: int, width: int, offset: int, data: Bytes) -> None:
         """Puts bytes of a block, from `offset` on, where they belong. `width`: of the block along the axis."""
@@ -104,20 +94,6 @@ class Joiner:
             part.write(chunk.start, chunk.stop - chunk.start, at, data)
             part.coming[span] = at + data.size
         return at + data.size == size
-
-    def put(self, block: Block) -> None:
-        """Takes a whole block that never was on a wire."""
-        array = block.array.T if block.axis is Axis.COLUMN else block.array
-        whole = self._parts.get((block.query, block.part))
-        shape = array.shape if whole is None else whole.shape(block.start, block.stop)
-        part, size = self._begun(block.query, block.part, block.axis, block.start, block.stop, Type(array.dtype, shape))
-        if array.size != Type(array.dtype, shape).size:
-            fault("a block is not of the type of its part", got=str(array.shape), allowed=str(shape))
-        if part.coming.get((block.start, block.stop)):
-            fault("a block came twice", got=f"{block.start} to {block.stop}", allowed="each exactly once")
-        if size:
-            part.place(block.start, block.stop)[...] = array.reshape(shape)
-            part.coming[block.start, block.stop] = size
 
     def _begun(self, query: int, number: int, axis: Axis | None, start: int, stop: int, type: Type) -> tuple[_Part, int]:
         """The part a block belongs to, and the bytes of the block, which is now claimed."""

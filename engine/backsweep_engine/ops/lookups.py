@@ -229,6 +229,49 @@ def unravel_index(indices: Term, shape: Any, order: str = "C") -> tuple[Term, ..
     return tuple(t.astype(INT64) for t in found[::-1])
 
 
+@spells(np.isin)
+def isin(element: Any, test_elements: Any, *, invert: bool = False) -> Term:
+    """Whether each element is among the others; every pair is compared."""
+    element, others = promoted([element, test_elements])
+    among: Term = call("any", call("equal", *aligned([reshape(element, (*element.shape, 1)), reshape(others, (others.size,))])), axes=(element.ndim,))
+    return call("logical_not", among) if invert else among
+
+
+@spells(np.ix_)
+def ix_(*args: Any) -> tuple[Any, ...]:
+    """As np.ix_, of traced indices too."""
+    lines = [a if isinstance(a, Term) else np.asarray(a) for a in args]
+    lines = [np.flatnonzero(a) if isinstance(a, np.ndarray) and a.dtype == bool else a for a in lines]
+    require(all(len(a.shape) == 1 for a in lines), "every index must have one axis", got=[a.shape for a in lines])
+    return tuple(a.reshape((1,) * i + a.shape + (1,) * (len(lines) - i - 1)) for i, a in enumerate(lines))
+
+
+# What depends on a shape alone is NumPy's own answer.
+
+for _function in (np.diag_indices_from, np.tril_indices_from, np.triu_indices_from):
+
+    @spells(_function)
+    def _indices_from(arr: Term, *args: Any, function: Callable[..., Any] = _function, **options: Any) -> Any:
+        return function(np.broadcast_to(False, arr.shape), *args, **options)
+
+
+@spells(np.copy)
+def copy(a: Term) -> Term:
+    return a
+
+
+@spells(np.iscomplexobj)
+def iscomplexobj(x: Term) -> bool:
+    return False
+
+
+@spells(np.isrealobj)
+def isrealobj(x: Term) -> bool:
+    return True
+
+
+_SETS = "the shape of its result depends on values: np.isin compares with every element"
+HINTS |= dict.fromkeys((np.intersect1d, np.setdiff1d, np.setxor1d, np.union1d), _SETS)
 HINTS |= {
     np.nonzero: "the shape of its result depends on values: use np.where(mask, x, 0), or compute the mask before tracing",
     np.flatnonzero: "the shape of its result depends on values: use np.where(mask, x, 0), or compute the mask before tracing",

@@ -74,8 +74,9 @@ class Cost:
 class Partials:
     """Pointwise: rule(y, *x) gives one partial per operand (a Term, a number, or None for zero).
 
-    `finite=False` says that a partial may be infinite or NaN where the value is finite (sqrt at 0):
-    it is then applied by `scale`, which yields 0 where the tangent is exactly 0.
+    `finite=False` says that the value or a partial may be infinite or NaN at finite operands (sqrt at
+    0, exp of 1000). Partials of such an op, and of every op that reads its results, are applied by
+    `scale`, which yields 0 where the tangent is exactly 0.
     """
 
     rule: Callable[..., tuple[Any, ...]]
@@ -87,12 +88,14 @@ class Transposes:
     """Linear: rule(i, c, *x) gives the cotangent of operand i; that operand is passed as its Type.
 
     `operands`: the positions it is linear in (None: all). `jointly`: linear in all of them at once
-    (add, concat); otherwise in each with the others fixed (multiply, matmul).
+    (add, concat); otherwise in each with the others fixed (multiply, matmul). `guarded`: the op that
+    stands for it, as op(fixed, moving), where the fixed operand may be infinite or NaN.
     """
 
     rule: Callable[..., Any]
     operands: tuple[int, ...] | None = None
     jointly: bool = True
+    guarded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

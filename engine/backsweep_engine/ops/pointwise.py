@@ -121,15 +121,17 @@ def pointwise(
 pointwise("add", np.add, None, arity=2, dtypes=ANY, derivative=Transposes(lambda i, c, x, y: c))
 pointwise("subtract", np.subtract, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: -c if i else c))
 pointwise("negative", np.negative, None, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x: -c))
-pointwise("multiply", np.multiply, None, arity=2, dtypes=ANY, derivative=Transposes(lambda i, c, x, y: c * (x if i else y), jointly=False))
+pointwise("multiply", np.multiply, None, arity=2, dtypes=ANY, derivative=Transposes(lambda i, c, x, y: c * (x if i else y), jointly=False, guarded="scale"))
 
 
 def _scale(p: Array, t: Array, out: Array = None) -> Array:
-    zero = np.equal(t, 0)
+    product = np.multiply(p, t, out=out)
+    # One number tells the usual case, all finite; a sum that overflows only costs the second look.
+    if np.isfinite(np.add.reduce(product, None)):
+        return product
     if out is None:
-        return np.where(zero, t, np.multiply(p, t))
-    np.multiply(p, t, out=out)
-    np.copyto(out, t, where=zero)
+        return np.where(np.equal(t, 0), t, product)
+    np.copyto(out, t, where=np.equal(t, 0))
     return out
 
 
@@ -197,8 +199,8 @@ def power(x: Any, exponent: Any) -> Term:
 
 # Exponentials and trigonometry.
 
-pointwise("exp", np.exp, lambda y, x: (y,), flops=10)
-pointwise("expm1", np.expm1, lambda y, x: (y + 1,), flops=15)
+pointwise("exp", np.exp, lambda y, x: (y,), finite=False, flops=10)
+pointwise("expm1", np.expm1, lambda y, x: (np.exp(x),), finite=False, flops=15)
 pointwise("log", np.log, lambda y, x: (1 / x,), finite=False, flops=10, domain=POSITIVE)
 pointwise("log1p", np.log1p, lambda y, x: (1 / (1 + x),), finite=False, flops=15, domain=Domain(-1.0))
 pointwise("sin", np.sin, lambda y, x: (np.cos(x),), flops=15)

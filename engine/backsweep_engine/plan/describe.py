@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..text import summary
 from .plan import Axis, Plan, Promise, Sweep
 
-_WHAT = {Axis.ROW: "rows", Axis.COLUMN: "columns", Axis.POINT: "points", Axis.WHOLE: "answers"}
+_WHAT = {Axis.ROW: "row", Axis.COLUMN: "column", Axis.POINT: "point", Axis.WHOLE: "answer"}
 
 
 def describe(plan: Plan) -> str:
@@ -14,24 +14,23 @@ def describe(plan: Plan) -> str:
     residuals = [(n, t) for n, t in zip(plan.once.output_names, plan.once.output_types, strict=True) if not n.startswith("answer.")]
     if residuals:
         kept = ", ".join(str(t) for _, t in residuals)
-        lines.append(f"  keeps {len(residuals)} residuals, {bytes_text(sum(t.nbytes for _, t in residuals))}: {kept}")
+        lines.append(f"  keeps {_count(len(residuals), 'residual')}, {bytes_text(sum(t.nbytes for _, t in residuals))}: {kept}")
     for sweep in plan.sweeps:
         lines += _sweep(sweep)
     return "\n".join(lines)
 
 
 def _sweep(sweep: Sweep) -> list[str]:
-    blocks = f"{sweep.blocks} block{'s' if sweep.blocks != 1 else ''} of {sweep.width}"
     return [
-        f"sweep: {sweep.note}; {sweep.rows} {_WHAT[sweep.axis]} in {blocks}",
+        f"sweep: {sweep.note}; {_count(sweep.rows, _WHAT[sweep.axis])} in {_count(sweep.blocks, 'block')} of {sweep.width}",
         f"  each: {summary(sweep.each)}",
         f"  shares {len(sweep.shared)} values, yields {sweep.row_type} a row",
     ]
 
 
 def promise(promised: Promise) -> str:
-    blocks = f"{promised.blocks} block{'s' if promised.blocks != 1 else ''}"
-    return f"{_count(promised.flops)}flop, {bytes_text(promised.peak_bytes)} at the peak, {bytes_text(promised.result_bytes)} of results, {blocks}"
+    held, results = bytes_text(promised.peak_bytes), bytes_text(promised.result_bytes)
+    return f"{_prefixed(promised.flops)}flop, {held} at the peak, {results} of results, {_count(promised.blocks, 'block')}"
 
 
 def bytes_text(count: int) -> str:
@@ -44,7 +43,11 @@ def bytes_text(count: int) -> str:
     return f"{size:.1f} TiB"
 
 
-def _count(number: int) -> str:
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _prefixed(number: int) -> str:
     size = float(number)
     for prefix in ("", "k", "M", "G"):
         if size < 1000:

@@ -38,6 +38,9 @@ BLOCK_FLOPS = 200_000_000
 BLOCK_BYTES = 64 << 20
 """and at no more memory than this."""
 
+MAX_BLOCKS = 100_000
+"""Of a sweep: each is an entry in somebody's queue."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -204,6 +207,7 @@ class _Drawing:
         sweeps = []
         for sweep in self.sweeps:
             sized, swept_bytes, row_flops = _sized(sweep, budget.memory_bytes - kept, blocks[sweep.query])
+            _require_countable(sized)
             sweeps.append(sized)
             peak = max(peak, kept + swept_bytes)
             flops += row_flops * sweep.rows
@@ -222,6 +226,16 @@ def require_within(promise: Promise, budget: Budget, inputs_bytes: int = 0) -> N
             got=f"{promise.peak_bytes} bytes at the peak, {promise.result_bytes} of results",
             allowed=f"{budget.memory_bytes} bytes",
             hint="ask for less at once (block=, fewer outputs, a jvp or hvp instead of the matrix) or a larger server",
+        )
+
+
+def _require_countable(sweep: Sweep) -> None:
+    if sweep.blocks > MAX_BLOCKS:
+        raise OverBudget(
+            "the work falls into too many blocks",
+            got=f"{sweep.rows} rows in {sweep.blocks} blocks of {sweep.width}",
+            allowed=f"{MAX_BLOCKS} blocks",
+            hint="give a larger block=, or ask for fewer rows at a time",
         )
 
 
@@ -359,9 +373,9 @@ def _jacobian_candidates(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> l
     if asked.mode == "forward" or (asked.mode == "auto" and n <= 8 * max(m, 1)):
         tangent = _every_output(graph, derive.jvp(graph, wrt))
         if asked.mode == "forward" or runs_forward(tangent):
-            result.append((simplify(_seeded(tangent, graph.arity, columns, dtype)), Axis.COLUMN, f"forward mode: {n} columns"))
+            result.append((simplify(_seeded(tangent, graph.arity, columns, dtype)), Axis.COLUMN, "the Jacobian in forward mode, a column each"))
     if asked.mode == "reverse" or (asked.mode == "auto" and (m <= 8 * max(n, 1) or not result)):
-        result.append((simplify(_seeded(derive.vjp(graph, wrt), graph.arity, rows, dtype)), Axis.ROW, f"reverse mode: {m} rows"))
+        result.append((simplify(_seeded(derive.vjp(graph, wrt), graph.arity, rows, dtype)), Axis.ROW, "the Jacobian in reverse mode, a row each"))
     return result
 
 

@@ -3,12 +3,19 @@
 The result computes y = f(x) and dy = J t. What depends on the tangent inputs is the linear program;
 where it is cut from the rest is the plan's choice. Zero tangents are symbolic: a node no tangent
 reaches costs nothing. (Radul et al., You Only Linearize Once, POPL 2023.)
+
+What may be infinite or NaN is multiplied by `scale`, for which an exact zero wins: a branch not taken
+by where, a unit seed and a cotangent that was cut off pass nothing, in forward and reverse alike.
+Which values these are is told by the graph: results of ops that can leave the finite numbers, and of
+all that read them. (A matrix product has no such form: there 0 * inf stays NaN.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from ..errors import GraphError
 from ..graph import Graph, Node, Ref
@@ -41,14 +48,17 @@ def linearize(graph: Graph, wrt: Sequence[int]) -> Graph:
                 f"input {graph.input_names[i]!r} has no derivative", reason="NOT_DIFFERENTIABLE", node=i, got=str(type), allowed="float64 or float32"
             )
         tangents[Ref(i)] = Term(builder, builder.input(name, type))
+    risky = [False] * graph.arity
     for node, operands in rewrite.steps():
         results = rewrite.copy(node, operands)
+        reads = tuple([risky[ref.node] for ref in node.operands])
+        risky.append(any(reads) or _leaves_finite(node))
         moving = tuple([tangents.get(ref) for ref in node.operands])
         if any(t is not None for t in moving):
             if isinstance(lookup(node.op).derivative, Structured):
                 results, moved = RULES[node.op].linearize(node, results, operands, moving, linearize)
             else:
-                moved = _tangents(node, results, operands, moving)
+                moved = _tangents(node, results, operands, moving, reads)
             for r, t in enumerate(moved):
                 if t is not None and node.types[r].is_float:
                     tangents[Ref(len(rewrite.values), r)] = t
@@ -61,16 +71,26 @@ def linearize(graph: Graph, wrt: Sequence[int]) -> Graph:
     return builder.build(outputs)
 
 
-def _tangents(node: Node, y: tuple[Term, ...], x: tuple[Term, ...], t: Tangents) -> tuple[Term | None, ...]:
-    """The tangents of the node's results, None where symbolically zero."""
+def _leaves_finite(node: Node) -> bool:
+    """Whether its results may be infinite or NaN though its operands are finite."""
+    if node.op == "constant":
+        return not np.isfinite(dict(node.attributes)["value"]).all()
+    derivative = lookup(node.op).derivative
+    return isinstance(derivative, Partials) and not derivative.finite
+
+
+def _tangents(node: Node, y: tuple[Term, ...], x: tuple[Term, ...], t: Tangents, risky: tuple[bool, ...]) -> tuple[Term | None, ...]:
+    """The tangents of the node's results, None where symbolically zero. `risky`: which operands may not be finite."""
     op, attributes = lookup(node.op), dict(node.attributes)
     match op.derivative:
         case Zero():
             return (None,) * len(y)
         case Partials(rule, finite):
-            return (_weighted(rule(y[0], *x, **attributes), t, "multiply" if finite else "scale"),)
-        case Transposes(_, linear, jointly):
-            return _linear(op.name, attributes, x, t, linear or tuple(range(len(x))), jointly)
+            return (_weighted(rule(y[0], *x, **attributes), t, "multiply" if finite and not any(risky) else "scale"),)
+        case Transposes(jointly=True) as rules:
+            return (_together(op.name, attributes, x, t, rules.operands or tuple(range(len(x)))),)
+        case Transposes() as rules:
+            return (_one_by_one(op.name, attributes, x, t, rules, risky),)
         case Tangent(rule):
             return as_tuple(rule(y[0] if len(y) == 1 else y, x, t, **attributes))
     raise AssertionError(f"{node.op} should have been expanded")
@@ -88,18 +108,25 @@ def _weighted(partials: tuple[Any, ...], t: Tangents, product: str) -> Term | No
     return total
 
 
-def _linear(name: str, attributes: dict[str, Any], x: tuple[Term, ...], t: Tangents, linear: tuple[int, ...], jointly: bool) -> tuple[Term | None, ...]:
-    """A linear op is its own tangent."""
+def _together(name: str, attributes: dict[str, Any], x: tuple[Term, ...], t: Tangents, linear: tuple[int, ...]) -> Term | None:
+    """An op linear in several operands at once is its own tangent."""
     if all(t[i] is None for i in linear):
-        return (None,)
-    if jointly:
-        moved = list(x)
-        for i in linear:
-            moved[i] = or_zeros(t[i], x[i].builder, x[i].type)
-        return (call(name, *moved, **attributes),)
-    total: Term | None = None
+        return None
+    moved = list(x)
     for i in linear:
-        if (moving := t[i]) is not None:
+        moved[i] = or_zeros(t[i], x[i].builder, x[i].type)
+    return call(name, *moved, **attributes)
+
+
+def _one_by_one(name: str, attributes: dict[str, Any], x: tuple[Term, ...], t: Tangents, rules: Transposes, risky: tuple[bool, ...]) -> Term | None:
+    """An op linear in each operand with the others fixed: the sum over those that move."""
+    total: Term | None = None
+    for i, moving in enumerate(t):
+        if moving is None:
+            continue
+        if rules.guarded and risky[1 - i]:
+            term = call(rules.guarded, x[1 - i], moving)
+        else:
             term = call(name, *x[:i], moving, *x[i + 1 :], **attributes)
-            total = term if total is None else total + term
-    return (total,)
+        total = term if total is None else total + term
+    return total

@@ -49,6 +49,9 @@ def test_a_rearrangement_is_numpy_s_and_moves_with_its_operands(expression: str)
 
 
 POSITIONS = """
+np.isin(k, [0, 2]); np.isin(k, k[0, :2], invert=True); np.isin(f, row); np.isin(2.0, row); f[np.ix_([1, 0], [True, False, True])]; f[np.ix_([1, 0], k[0])]
+square[np.diag_indices_from(square)]; square[np.tril_indices_from(square)]; f[np.triu_indices_from(f, 1)]; np.copy(f)
+f * np.iscomplexobj(f); f * np.isrealobj(f)
 np.ravel_multi_index((k,k),(3,3)); np.searchsorted(row,f); np.searchsorted(row,f,'right'); np.searchsorted(row,2.0); np.searchsorted(np.array([1.,2.,4.]),f)
 np.searchsorted(row,1,side='right'); np.searchsorted(row,vector,sorter=np.array([0,1,2])); np.searchsorted(np.arange(5),i); np.digitize(f,np.array([-1.,0,2]))
 np.digitize(f,np.array([2.,0,-1])); np.digitize(f,np.array([2.,0,-1]),right=True); np.digitize(f,row,right=True); np.unravel_index(k,(3,4))
@@ -86,6 +89,7 @@ REFUSED: list[tuple[str, Callable[..., Any], str, str]] = [
     ("flatnonzero", lambda f, m: np.flatnonzero(m), "NOT_TRACEABLE", "np.where"),
     ("argwhere", lambda f, m: np.argwhere(m), "NOT_TRACEABLE", "np.where"),
     ("unique", lambda f, m: np.unique(f), "NOT_TRACEABLE", "bs.segment_sum"),
+    ("setdiff1d", lambda f, m: np.setdiff1d(f, f), "NOT_TRACEABLE", "np.isin"),
     ("bincount", lambda f, m: np.bincount(f[0].astype(int), f[1]), "NOT_TRACEABLE", "bs.segment_sum"),
     ("allclose", lambda f, m: np.allclose(f, f), "NOT_TRACEABLE", "np.isclose"),
     ("array_equal", lambda f, m: np.array_equal(f, f), "NOT_TRACEABLE", "np.all"),

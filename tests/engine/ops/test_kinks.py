@@ -271,3 +271,31 @@ def test_an_index_out_of_range_in_a_batch_stays_out_of_range_in_its_own_row() ->
     np.testing.assert_array_equal(one(batch(graph, [True, True], 2), x, index), [[NAN, 2], [NAN, 3]])
     put = build(lambda x, i: call("put_add", x, i, axis=0, size=2), x=F64[2], i=I64[2])
     np.testing.assert_array_equal(one(batch(put, [True, True], 2), x, index), [[0, 2], [4, 0]])
+
+
+UNTAKEN: dict[str, tuple[Callable[..., Any], list[float], list[float]]] = {
+    "a product with a logarithm": (lambda x: np.where(x > 0, np.log(x) * x, x * x), [0.0, -1.0, 2.0], [0.0, -2.0, 1 + math.log(2)]),
+    "a sine of a logarithm": (lambda x: np.where(x > 0, np.sin(np.log(x)), x), [0.0, -1.0, 1.0], [1.0, 1.0, 1.0]),
+    "an exponential of a reciprocal": (lambda x: np.where(x > 0, np.exp(1 / x), x), [0.0, -2.0, 1.0], [1.0, 1.0, -math.e]),
+    "an exponential that overflows": (lambda x: np.where(x < 700, np.exp(x) * x, 0.0), [1.0, 1000.0, 0.0], [2 * math.e, 0.0, 1.0]),
+    "a sum of squares of square roots": (lambda x: np.where(x > 0, np.sqrt(x) ** 2 + np.tanh(np.sqrt(x)), 3 * x), [-1.0, -4.0, 0.0], [3.0, 3.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize("name", UNTAKEN)
+def test_a_branch_that_is_not_taken_passes_nothing_forward_or_reverse(name: str) -> None:
+    f, at, slopes = UNTAKEN[name]
+    got = jacobian(build(f, x=F64[3]), np.array(at))
+    np.testing.assert_allclose(got, np.diag(slopes), rtol=1e-15, atol=0)
+
+
+def test_elements_that_are_cut_off_pass_nothing() -> None:
+    graph = build(lambda x: np.sum((np.log(x) * x)[1:]), x=F64[3])
+    got = jacobian(graph, np.array([-1.0, 1.0, math.e]))
+    np.testing.assert_allclose(got, [[0.0, 1.0, 2.0]], rtol=1e-15)
+
+
+def test_one_element_without_a_derivative_spoils_only_its_own_row_and_column() -> None:
+    got = jacobian(build(lambda x: np.sqrt(x) * x, x=F64[3]), np.array([1.0, 4.0, -1.0]))
+    np.testing.assert_array_equal(np.isnan(got), np.diag([False, False, True]))
+    np.testing.assert_allclose(np.diag(got)[:2], [1.5, 3.0], rtol=1e-15)

@@ -160,7 +160,7 @@ def test_no_rows_are_no_blocks() -> None:
 
 def test_a_plan_prints_its_promise_and_its_sweeps() -> None:
     shown = describe(plan(TALL, Jacobian(("x",), "auto", 2)))
-    assert "3 columns in 2 blocks of 2" in shown and "promise:" in shown and "keeps 1 residuals, 400 B" in shown
+    assert "3 columns in 2 blocks of 2" in shown and "promise:" in shown and "keeps 1 residual, 400 B" in shown
 
 
 def test_a_vjp_that_ignores_an_output_gives_zero() -> None:
@@ -177,3 +177,10 @@ def test_an_input_called_like_a_residual_is_not_taken_for_one() -> None:
     x, y = np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0])
     got = matrix(plan(graph, Jacobian(("residual.0",), "forward")), {"residual.0": x, "residual.1": y})
     np.testing.assert_allclose(got, np.diag((1 - np.tanh(x) ** 2) * np.sin(y)), rtol=1e-14)  # a few roundings
+
+
+def test_more_blocks_than_anybody_can_queue_are_refused() -> None:
+    graph = build(lambda x: x * 2, x=F64[10**6])
+    assert plan(graph, Jacobian(("x",), "forward", 10), budget=Budget(1 << 40)).sweeps[0].blocks == 10**5
+    with pytest.raises(OverBudget, match="too many blocks"):
+        plan(graph, Jacobian(("x",), "forward", 9), budget=Budget(1 << 40))
