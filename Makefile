@@ -25,10 +25,10 @@ demo: venv ## a real model through a real server: make demo ARGS="--executor loc
 	@$(BIN)/backsweep demo $(ARGS)
 
 test: lint venv-proto ## lint and every test that is not slow, at most five minutes
-	@$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint venv-proto ## lint and every test
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 peers: venv-peers ## every op and the zoo against JAX, some minutes: make peers ARGS="erf 'gaussian process'"
 	@cd tests && ../$(PEERS_PYTHON) -m peers $(ARGS)

@@ -27,3 +27,12 @@ def cluster() -> Iterator[Cluster]:
     cluster = Cluster(lanes=2, memory_bytes=128 << 20)
     yield cluster
     cluster.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run in parallel, all tests that need the shared Ray go to one worker, so that it is started once."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        if item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.xdist_group("cluster"))

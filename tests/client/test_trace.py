@@ -277,7 +277,7 @@ def _indexed_array(x: Any) -> Any:
 
 
 def _unknown(x: Any) -> Any:
-    return np.linalg.svd(x)  # HERE
+    return np.vander(x)  # HERE
 
 
 def _shapes(x: Any) -> Any:
@@ -296,8 +296,8 @@ def _format(x: Any) -> Any:
     return f"{x:.3f}"  # HERE
 
 
-def _remainder(x: Any) -> Any:
-    return x % 2  # HERE
+def _spacing(x: Any) -> Any:
+    return np.spacing(x)  # HERE
 
 
 def _captured(x: Any) -> Any:
@@ -321,12 +321,12 @@ REFUSALS: dict[Callable[..., Any], str] = {
     _out: "out= cannot be traced",
     _index: "Python index",
     _indexed_array: "np.take",
-    _unknown: "np.svd is not among the functions",
+    _unknown: "np.vander is not among the functions",
     _shapes: "cannot be broadcast",
     _keyword: "where",
     _item: "not a Python number",
     _format: "no number to format",
-    _remainder: "np.remainder",
+    _spacing: "np.spacing",
     _captured: "complex128",
 }
 

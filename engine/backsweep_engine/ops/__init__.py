@@ -27,7 +27,6 @@ from . import (
     solves,
     special,
     stacked,
-    window,
 )
 from .op import FACES, SPELLINGS, TABLE, Op
 
@@ -62,5 +61,4 @@ __all__ = [
     "solves",
     "special",
     "stacked",
-    "window",
 ]

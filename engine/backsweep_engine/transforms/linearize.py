@@ -13,6 +13,7 @@ all that read them. (A matrix product has no such form: there 0 * inf stays NaN.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ from .structured import RULES
 Tangents = tuple[Term | None, ...]
 
 
-def linearize(graph: Graph, wrt: Sequence[int]) -> Graph:
+def linearize(graph: Graph, wrt: Sequence[int], risky_inputs: bool = False) -> Graph:
     """Inputs: those of `graph`, then one tangent per input in `wrt`. Outputs: those of `graph`, then
-    the tangent of each floating output, in order.
+    the tangent of each floating output, in order. `risky_inputs`: the inputs may not be finite.
 
     Raises GraphError (NOT_DIFFERENTIABLE) if an input in `wrt` is not floating.
     """
@@ -48,7 +49,7 @@ def linearize(graph: Graph, wrt: Sequence[int]) -> Graph:
                 f"input {graph.input_names[i]!r} has no derivative", reason="NOT_DIFFERENTIABLE", node=i, got=str(type), allowed="float64 or float32"
             )
         tangents[Ref(i)] = Term(builder, builder.input(name, type))
-    risky = [False] * graph.arity
+    risky = [risky_inputs] * graph.arity
     for node, operands in rewrite.steps():
         results = rewrite.copy(node, operands)
         reads = tuple([risky[ref.node] for ref in node.operands])
@@ -56,7 +57,10 @@ def linearize(graph: Graph, wrt: Sequence[int]) -> Graph:
         moving = tuple([tangents.get(ref) for ref in node.operands])
         if any(t is not None for t in moving):
             if isinstance(lookup(node.op).derivative, Structured):
-                results, moved = RULES[node.op].linearize(node, results, operands, moving, linearize)
+                # What is given to the graphs it holds may not be finite either, nor what a loop carries on.
+                carried = risky[-1] and "carries" in dict(node.attributes)
+                within = partial(linearize, risky_inputs=any(reads) or carried)
+                results, moved = RULES[node.op].linearize(node, results, operands, moving, within)
             else:
                 moved = _tangents(node, results, operands, moving, reads)
             for r, t in enumerate(moved):
@@ -76,6 +80,9 @@ def _leaves_finite(node: Node) -> bool:
     if node.op == "constant":
         return not np.isfinite(dict(node.attributes)["value"]).all()
     derivative = lookup(node.op).derivative
+    if isinstance(derivative, Structured):
+        held = [v for _, v in node.attributes if isinstance(v, Graph)]
+        return any(_leaves_finite(inner) for graph in held for inner in graph.nodes[graph.arity :])
     return isinstance(derivative, Partials) and not derivative.finite
 
 

@@ -71,13 +71,12 @@ def _transposed(node: Node, operands: list[Term | Type], flags: list[bool], cs: 
     derivative = lookup(node.op).derivative
     if isinstance(derivative, Structured):
         return RULES[node.op].transpose(node, operands, flags, cs, transpose)
-    if isinstance(derivative, Tangent):
-        derivative = derivative.linear
-    if not isinstance(derivative, Transposes):
+    rules = derivative.linear if isinstance(derivative, Tangent) else derivative
+    if not isinstance(rules, Transposes):
         raise Fault(f"{node.op} stands in a linear program but is not linear", node=node.origin, op=node.op)
-    linear = derivative.operands or tuple(range(len(operands)))
+    linear = rules.operands or tuple(range(len(operands)))
     moving = [i for i, flag in enumerate(flags) if flag]
-    if any(i not in linear for i in moving) or (len(moving) > 1 and not derivative.jointly):
+    if any(i not in linear for i in moving) or (len(moving) > 1 and not rules.jointly):
         raise Fault(f"{node.op} is not linear in these operands", node=node.origin, op=node.op)
     attributes = dict(node.attributes)
-    return [derivative.rule(i, cs[0], *operands, **attributes) if flag else None for i, flag in enumerate(flags)]
+    return [rules.rule(i, cs[0], *operands, **attributes) if flag else None for i, flag in enumerate(flags)]

@@ -312,3 +312,14 @@ def test_a_scan_that_cannot_be_is_refused(name: str) -> None:
     attempt, said = REFUSED[name]
     with pytest.raises(GraphError, match=said):
         attempt()
+
+
+def test_what_becomes_infinite_in_a_loop_spoils_no_derivative_that_does_not_use_it() -> None:
+    """As outside a loop, `where` lets no 0 * inf through: a is infinite from the second trip on."""
+
+    def body(a: Any, b: Any) -> Any:
+        return a / 0.0, np.where(np.isfinite(a), b * a, b * 3.0)
+
+    graph = build(lambda x: scan(body, [np.exp(x * 0), x], length=3)[1], x=F64[()])
+    assert one(graph, 2.0) == 18
+    assert one(derive.gradient(graph, [0]), 2.0) == 9
