@@ -168,6 +168,10 @@ def _derivative(f: Function, wrt: Wrt, compute: Callable[..., Any], seed: str = 
 
     signature = _signature(f)
     if signature is not None:
+        if seed in signature.parameters:
+            raise GraphError(
+                f"the function has an argument {seed} of its own", reason="NOT_TRACEABLE", name=seed, source=locate(), hint="wrap it: lambda x: f(x, ...)"
+            )
         more = [inspect.Parameter(seed, inspect.Parameter.KEYWORD_ONLY)] if seed else []
         variable = [p for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]
         derived.__signature__ = signature.replace(  # type: ignore[attr-defined]

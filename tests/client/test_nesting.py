@@ -257,3 +257,10 @@ def test_the_line_of_a_non_scalar_is_the_inner_functions() -> None:
 
     with pytest.raises(GraphError, match="# HERE"):
         gradient(f)(1.0)
+
+
+def test_a_jvp_of_a_jvp_would_have_two_tangents_and_says_what_to_write() -> None:
+    with pytest.raises(GraphError, match="argument tangent of its own"):
+        jvp(jvp(lambda x: x * x))
+    inner = jvp(lambda x: x**3)
+    assert jvp(lambda x: inner(x, tangent=1.0))(2.0, tangent=1.0) == 12.0

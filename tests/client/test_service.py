@@ -300,3 +300,14 @@ def test_a_verdict_has_no_truth_value(service: bs.Service) -> None:
     assert [(e.input, e.index) for e in wrong.worst] == [("x", (1,))]
     with pytest.raises(AssertionError, match=r"x\[1\]"):
         wrong.raise_if_wrong()
+
+
+def test_a_check_looks_past_far_points_where_a_loop_does_not_end(service: bs.Service) -> None:
+    W = 0.3 * np.random.default_rng(0).normal(size=(4, 4))
+
+    def settled(x: Any) -> Any:
+        body = lambda c: (np.tanh(W @ c[0] * (1 + x**2) + x), c[0], c[2] + 1)
+        z, _, _ = bs.while_loop(lambda c: np.max(abs(c[0] - c[1])) > 1e-13, body, (x * 0 + 0.5, x * 0, 0), max_trips=49)
+        return np.sum(z)
+
+    assert service.submit(settled, x=bs.float64[4]).check(np.array([0.1, -0.2, 0.3, 0.0])).right

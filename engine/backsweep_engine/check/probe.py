@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import GraphError
 from ..execute.executor import Executor, Stop
 from ..graph import DTYPES, Builder, Graph, Ref, Type
 from ..ops.build import call, call_in, cast, zeros
@@ -176,15 +177,34 @@ class Bench:
     evaluations: int = 0
 
     def along(self, probes: Sequence[Probe], offsets: Array) -> Array:
-        """<u, f(x + a v)> for every probe and offset a, probes x offsets, in float64."""
-        lines, rows = self.lines, len(probes) * offsets.size
-        plan = plan_probes(lines.graph, lines.wrt, len(lines.directions), rows, self.budget, self.block)
-        require_within(plan.promise, self.budget)
+        """<u, f(x + a v)> for every probe and offset a, probes x offsets, in float64; NaN where a loop does not end."""
         columns = np.array([(p.direction, *p.inputs, *p.outputs) for p in probes], np.int64).repeat(offsets.size, axis=0)
-        per_row = [np.tile(offsets.astype(np.float64), len(probes)), *[np.ascontiguousarray(c) for c in columns.T]]
-        given = dict(zip(lines.names, [lines.directions, lines.weights, *per_row], strict=True))
-        result = np.empty(rows)
+        rows = [np.tile(offsets.astype(np.float64), len(probes)), *columns.T]
+        self.evaluations += rows[0].size
+        try:
+            result = self._values(rows)
+        except GraphError as error:
+            if error.reason != "LOOP_CAP":
+                raise
+            # Far from the point a loop may need more trips than it has: which values these are is found one by one.
+            result = np.concatenate([self._value_or_nan([column[k : k + 1] for column in rows]) for k in range(rows[0].size)])
+        return result.reshape(len(probes), offsets.size)
+
+    def _values(self, rows: Sequence[Array]) -> Array:
+        """One plan over these rows."""
+        lines, count = self.lines, rows[0].size
+        plan = plan_probes(lines.graph, lines.wrt, len(lines.directions), count, self.budget, self.block)
+        require_within(plan.promise, self.budget)
+        given = dict(zip(lines.names, [lines.directions, lines.weights, *map(np.ascontiguousarray, rows)], strict=True))
+        result = np.empty(count)
         for block in self.executor.blocks(plan, {**self.point, **given}, self.stop):
             result[block.start : block.stop] = block.array[:, 0]
-        self.evaluations += rows
-        return result.reshape(len(probes), offsets.size)
+        return result
+
+    def _value_or_nan(self, row: Sequence[Array]) -> Array:
+        try:
+            return self._values(row)
+        except GraphError as error:
+            if error.reason != "LOOP_CAP":
+                raise
+            return np.array([np.nan])

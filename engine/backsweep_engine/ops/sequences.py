@@ -86,7 +86,7 @@ register(
 @spells(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Term:
     a, v = (reshape(x, (1,)) if not x.ndim else x for x in promoted([a, v]))
-    require(a.ndim == v.ndim == 1, "np.convolve is of vectors", got=f"{a.shape}, {v.shape}", hint="use a convolution of windows (bs.conv1d)")
+    require(a.ndim == v.ndim == 1, "np.convolve is of vectors", got=f"{a.shape}, {v.shape}")
     require(mode in ("full", "same", "valid"), "unknown mode", reason="ATTRIBUTE", got=mode, allowed="full, same, valid")
     a, v = (v, a) if v.size > a.size else (a, v)
     y: Term = call("convolve", a, v, valid=mode == "valid")

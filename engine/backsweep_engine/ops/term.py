@@ -194,6 +194,21 @@ class Term:
     def squeeze(self, axis: Any = None) -> Term:
         return _method(np.squeeze, self, axis)
 
+    def swapaxes(self, axis1: int, axis2: int) -> Term:
+        return _method(np.swapaxes, self, axis1, axis2)
+
+    def take(self, indices: Any, axis: Any = None) -> Term:
+        return _method(np.take, self, indices, axis)
+
+    def repeat(self, repeats: Any, axis: Any = None) -> Term:
+        return _method(np.repeat, self, repeats, axis)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Term:
+        return _method(np.trace, self, offset, axis1, axis2)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Term:
+        return _method(np.diagonal, self, offset, axis1, axis2)
+
     def astype(self, dtype: Any) -> Term:
         return _method(np.astype, self, dtype)
 
@@ -263,6 +278,8 @@ class Term:
         function = ufunc if method == "__call__" else getattr(ufunc, method)  # np.maximum.accumulate is a name of its own
         if function is not ufunc and function in SPELLINGS and "out" not in options:
             return _spelled(function, *inputs, **options)
+        if method == "__call__" and list(options) == ["out"]:
+            self._refuse("out= cannot be traced: a NumPy array holds numbers, not traced values", "write h = h + x instead of h += x")
         if method != "__call__" or options:
             what = ", ".join(f"{k}=" for k in options) or f"{ufunc.__name__}.{method}"
             self._refuse(f"{what} cannot be traced", HINTS.get(function, "write the plain call, e.g. np.add(x, y) or np.sum(x, axis)"))
