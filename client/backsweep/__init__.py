@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .calls import NonFiniteWarning
     from .client import connect
     from .control import cond
+    from .curvature import CriticalPoint, critical_point, newton_step
     from .dtypes import bool_, float32, float64, int32, int64
     from .functions import stop_gradient
     from .implicit import fixed_point, root
@@ -36,6 +37,7 @@ _HOMES = {
     ".calls": "NonFiniteWarning",
     ".client": "connect",
     ".control": "cond",
+    ".curvature": "CriticalPoint critical_point newton_step",
     ".implicit": "fixed_point root",
     ".inprocess": "local",
     ".loops": "fori_loop scan while_loop",
@@ -54,6 +56,7 @@ __all__ = [  # noqa: RUF022  # grouped as a reader meets them
     "float64", "float32", "int64", "int32", "bool_",
     "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
     "cond", "scan", "fori_loop", "while_loop", "vmap", "checkpoint", "custom_gradient", "root", "fixed_point", "stop_gradient",
+    "newton_step", "critical_point", "CriticalPoint",
     "Verdict", "Outcome", "NonFiniteWarning",
     "Error", "GraphError", "OverBudget", "Cancelled", "ClusterLost", "Fault",
     "DeadlineExceeded", "MissingBlobs", "NotAllowed", "NotBuiltYet", "RunRefused", "Unavailable",

@@ -18,9 +18,11 @@ from backsweep_engine.ops.op import POSITIVE, REALS, Domain, Example, Op, check
 from .draw import Array, draw
 from .graphs import BOOL, F64, I32, I64, apply
 from .matrices import MORE_MATRICES
+from .windows import MORE_WINDOWS
 
 MORE: dict[str, tuple[Example, ...]] = {
     **MORE_MATRICES,
+    **MORE_WINDOWS,
     "update": (
         Example((F64[()], F64[()]), {"start": (), "step": ()}),
         Example((F64[4], F64[0]), {"start": (9,), "step": (2,)}),

@@ -127,9 +127,8 @@ def _fit(f: bs.Function, held: Comparisons) -> None:
             break
         w = w - np.linalg.solve(hessian, gradient)
     held.held(norm < 1e-10 and step <= 12, f"|gradient| {norm:.1e} after {step} steps")
-    eigenvalues = np.linalg.eigvalsh(hessian)
-    kind = "a minimum" if eigenvalues[0] > 0 else "a maximum" if eigenvalues[-1] < 0 else "a saddle point"
-    held.held(eigenvalues[0] > 0, f"it is {kind}: the Hessian's eigenvalues lie in [{eigenvalues[0]:.2e}, {eigenvalues[-1]:.2e}]")
+    point = bs.critical_point(f, w)
+    held.held(point.kind == "minimum", f"it is {point}")
 
 
 def _bar(title: str) -> Any:

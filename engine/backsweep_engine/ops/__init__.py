@@ -12,6 +12,7 @@ from . import (
     elementwise,
     implicit,
     indexing,
+    layers,
     linalg,
     lookups,
     matrices,
@@ -19,6 +20,7 @@ from . import (
     pieces,
     places,
     pointwise,
+    pool,
     reductions,
     scans,
     scatter,
@@ -27,6 +29,7 @@ from . import (
     solves,
     special,
     stacked,
+    window,
 )
 from .op import FACES, SPELLINGS, TABLE, Op
 
@@ -46,6 +49,7 @@ __all__ = [
     "elementwise",
     "implicit",
     "indexing",
+    "layers",
     "linalg",
     "lookups",
     "matrices",
@@ -53,6 +57,7 @@ __all__ = [
     "pieces",
     "places",
     "pointwise",
+    "pool",
     "reductions",
     "scans",
     "scatter",
@@ -61,4 +66,5 @@ __all__ = [
     "solves",
     "special",
     "stacked",
+    "window",
 ]

@@ -29,6 +29,7 @@ from support.exact import EXACT, on_arrays
 from support.graphs import build
 from support.matrices import LINEAR_ALGEBRA
 from support.run import Array, function, run
+from support.windows import WINDOWS
 
 DIFFERENCE = 1e-10
 ROUNDING = {np.dtype(d): 200 * float(np.finfo(d).eps) for d in ("float64", "float32")}
@@ -136,6 +137,7 @@ def _einsum(*x: Array, labels: Any, output: Any) -> Array:
 
 INDEPENDENT: dict[str, Any] = {
     **LINEAR_ALGEBRA,
+    **WINDOWS,
     "einsum": _einsum,
     "ravel_index": _ravel_index,
     "scatter_max": _scatter(np.maximum),
@@ -393,7 +395,7 @@ def test_the_kinks_of_the_findings_are_written_on_their_records() -> None:
     elementwise = {"bessel_ie", "clip", "copysign", "fmax", "fmin", "fmod", "heaviside", "hypot", "remainder"}
     decompositions = {"eigh", "eigvalsh", "lu", "svd", "svdvals"}
     activations = {"elu", "hard_sigmoid", "hard_swish", "hard_tanh", "huber", "leaky_relu", "relu6", "selu", "smooth_l1"}
-    writes = {"scatter_max", "scatter_min"}
+    writes = {"max_pool", "scatter_max", "scatter_min"}
     assert {name for name, op in TABLE.items() if op.kinks} == writes | first | reductions | elementwise | activations | decompositions
 
 
