@@ -131,7 +131,7 @@ def test_what_cannot_be_traced_is_refused_with_the_users_line(f: Callable[..., A
     error = caught.value
     assert REFUSALS[f] in str(error)
     lines = [f.__code__.co_firstlineno + 1, f.__code__.co_firstlineno + 2]
-    assert error.source in [f"test_trace.py:{n}" for n in lines]
+    assert error.source in [f"test_refusals.py:{n}" for n in lines]
     assert f"at: {error.source}" in str(error)
     assert "# HERE" in str(error)
 
@@ -168,7 +168,7 @@ def test_a_result_that_is_none_is_refused_with_the_functions_line(name: str) -> 
     with pytest.raises(GraphError) as caught:
         trace(f, {"x": bs.float64})
     assert said in str(caught.value)
-    assert caught.value.source == f"test_trace.py:{f.__code__.co_firstlineno}"
+    assert caught.value.source == f"test_refusals.py:{f.__code__.co_firstlineno}"
 
 
 def test_a_value_used_in_another_open_trace_names_both_lines() -> None:
@@ -179,8 +179,8 @@ def test_a_value_used_in_another_open_trace_names_both_lines() -> None:
     with pytest.raises(GraphError) as caught:
         trace(outer, {"x": bs.float64})
     first = outer.__code__.co_firstlineno
-    assert caught.value.got == f"a value made at test_trace.py:{first + 1}, used at test_trace.py:{first + 2}"
-    assert caught.value.source == f"test_trace.py:{first + 2}"
+    assert caught.value.got == f"a value made at test_refusals.py:{first + 1}, used at test_refusals.py:{first + 2}"
+    assert caught.value.source == f"test_refusals.py:{first + 2}"
 
 
 def test_other_errors_of_the_users_function_pass_unchanged() -> None:
@@ -214,4 +214,4 @@ def test_arguments_that_do_not_fit_are_refused_by_name(name: str) -> None:
         trace(f, arguments)
     assert caught.value.reason == reason
     assert said in str(caught.value)
-    assert caught.value.source.startswith("test_trace.py:")
+    assert caught.value.source.startswith("test_refusals.py:")
