@@ -38,13 +38,13 @@ class Executors:
     def name_for(self, work: Work) -> str:
         return self._settings.executor if _is_cut(work) else "local"
 
-    def infos(self) -> list[pb.ExecutorInfo]:
+    def described(self) -> list[pb.Executor]:
         """What Capabilities says of them; the first is the one used."""
-        here = pb.ExecutorInfo(name="local", lanes=1, platform=numeric_platform())
+        here = pb.Executor(name="local", lanes=1, platform=numeric_platform())
         if self._settings.executor == "local":
             return [here]
         started = self._cluster is not None
-        return [pb.ExecutorInfo(name="cluster", lanes=self._settings.lanes if started else 0, platform=numeric_platform() if started else ""), here]
+        return [pb.Executor(name="cluster", lanes=self._settings.lanes if started else 0, platform=numeric_platform() if started else ""), here]
 
     def close(self) -> None:
         with self._lock:

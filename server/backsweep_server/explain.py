@@ -58,9 +58,9 @@ def capabilities(settings: Settings, executors: Executors) -> pb.CapabilitiesRes
     return pb.CapabilitiesResponse(
         op_set_min=1,
         op_set_max=OP_SET,
-        ops=[pb.OpInfo(name=op.name, since=op.since, differentiability=_differentiability(op)) for _, op in sorted(ops.TABLE.items())],
+        ops=[pb.OpRecord(name=op.name, since=op.since, differentiability=_differentiability(op)) for _, op in sorted(ops.TABLE.items())],
         limits=_limits(settings),
-        executors=executors.infos(),
+        executors=executors.described(),
         engine_version=_engine_version(),
         platform=numeric_platform(),
         dtypes=list(NUMBER_OF.values()),

@@ -83,17 +83,17 @@ class CapabilitiesResponse(_message.Message):
     RPCS_FIELD_NUMBER: _ClassVar[int]
     op_set_min: int
     op_set_max: int
-    ops: _containers.RepeatedCompositeFieldContainer[OpInfo]
+    ops: _containers.RepeatedCompositeFieldContainer[OpRecord]
     limits: Limits
-    executors: _containers.RepeatedCompositeFieldContainer[ExecutorInfo]
+    executors: _containers.RepeatedCompositeFieldContainer[Executor]
     engine_version: str
     platform: str
     dtypes: _containers.RepeatedScalarFieldContainer[_types_pb2.DataType]
     queries: _containers.RepeatedScalarFieldContainer[str]
     rpcs: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, op_set_min: _Optional[int] = ..., op_set_max: _Optional[int] = ..., ops: _Optional[_Iterable[_Union[OpInfo, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., executors: _Optional[_Iterable[_Union[ExecutorInfo, _Mapping]]] = ..., engine_version: _Optional[str] = ..., platform: _Optional[str] = ..., dtypes: _Optional[_Iterable[_Union[_types_pb2.DataType, str]]] = ..., queries: _Optional[_Iterable[str]] = ..., rpcs: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, op_set_min: _Optional[int] = ..., op_set_max: _Optional[int] = ..., ops: _Optional[_Iterable[_Union[OpRecord, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., executors: _Optional[_Iterable[_Union[Executor, _Mapping]]] = ..., engine_version: _Optional[str] = ..., platform: _Optional[str] = ..., dtypes: _Optional[_Iterable[_Union[_types_pb2.DataType, str]]] = ..., queries: _Optional[_Iterable[str]] = ..., rpcs: _Optional[_Iterable[str]] = ...) -> None: ...
 
-class OpInfo(_message.Message):
+class OpRecord(_message.Message):
     __slots__ = ("name", "since", "differentiability")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
@@ -141,7 +141,7 @@ class Limits(_message.Message):
     lease_seconds: float
     def __init__(self, max_graph_bytes: _Optional[int] = ..., max_nodes: _Optional[int] = ..., max_nesting: _Optional[int] = ..., max_constant_bytes: _Optional[int] = ..., max_blob_bytes: _Optional[int] = ..., max_inline_bytes: _Optional[int] = ..., max_result_bytes: _Optional[int] = ..., max_chunk_bytes: _Optional[int] = ..., max_queries: _Optional[int] = ..., max_find_missing: _Optional[int] = ..., budget_bytes: _Optional[int] = ..., store_bytes: _Optional[int] = ..., max_streams: _Optional[int] = ..., max_call_seconds: _Optional[float] = ..., max_run_seconds: _Optional[float] = ..., max_detach_seconds: _Optional[float] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
 
-class ExecutorInfo(_message.Message):
+class Executor(_message.Message):
     __slots__ = ("name", "lanes", "platform")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LANES_FIELD_NUMBER: _ClassVar[int]

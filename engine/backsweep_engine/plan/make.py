@@ -217,7 +217,7 @@ class _Drawing:
         return Plan(once, tuple(self.parts), tuple(sweeps), promise)
 
 
-def require_within(promise: Promise, budget: Budget, inputs_bytes: int = 0) -> None:
+def require_within(promise: Promise, budget: Budget) -> None:
     """Refuses a promise over the budget, before anything is allocated."""
     if promise.peak_bytes > budget.memory_bytes:
         raise OverBudget(
