@@ -24,8 +24,9 @@ from ..ops.indexing import logical_and
 from ..ops.pieces import cut
 from ..ops.shape import reshape
 from ..ops.term import Term
-from ..plan.make import Budget, common_dtype, plan_rows, require_within
+from ..plan.make import Budget, plan_rows, require_within
 from ..plan.plan import Plan
+from ..plan.vectors import common_dtype
 from ..transforms.derive import floating_outputs
 from ..transforms.rewrite import fresh, inline, positions
 

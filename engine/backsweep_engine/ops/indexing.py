@@ -215,7 +215,6 @@ register(
 )
 
 
-
 def _ravel_index_infer(types: tuple[Type, ...], dims: tuple[int, ...]) -> tuple[Type, ...]:
     require(len(types) >= 1, "no indices", reason="ARITY", got=0, allowed="1 or more")
     require(len(types) == len(dims), "one index is needed for each axis", reason="ATTRIBUTE", got=dims, allowed=f"{len(types)} lengths")

@@ -55,8 +55,6 @@ def flip(x: Term, axis: Any = None) -> Term:
     return call("flip", x, axes=normal_axes(axis, x.ndim))
 
 
-
-
 def _slice_infer(types: tuple[Type, ...], start: Ints, stop: Ints, step: Ints) -> tuple[Type, ...]:
     shape = types[0].shape
     require(len(start) == len(stop) == len(step) == len(shape), "a slice needs one entry per axis", reason="ATTRIBUTE", got=(start, stop, step), allowed=shape)

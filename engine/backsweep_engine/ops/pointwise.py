@@ -343,6 +343,7 @@ register(
     )
 )
 
+
 @spells(np.astype)
 def astype(x: Term, dtype: Any) -> Term:
     return cast(x, DTYPES[Type(np.dtype(dtype)).dtype.name])

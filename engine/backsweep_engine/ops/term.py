@@ -23,7 +23,6 @@ TRACING: ContextVar[Builder | None] = ContextVar("TRACING", default=None)
 """The builder of the function being traced: its new nodes go there even if all operands are captured."""
 
 
-
 class Term:
     """One value of a graph being built. Immutable; arithmetic on it adds nodes to its builder."""
 
