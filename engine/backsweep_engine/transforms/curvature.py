@@ -100,11 +100,17 @@ def fisher(graph: Graph, wrt: Sequence[int], family: Family) -> Graph:
     return _sandwich(parameters(graph, family), wrt, lambda inputs, z, u: INFORMATION[family](z, u))
 
 
+def as_family(name: object) -> Family:
+    """The family of this name, or GraphError (MALFORMED)."""
+    for family in INFORMATION:
+        if name == family:
+            return family
+    raise GraphError("no such family", reason="MALFORMED", name="family", got=repr(name)[:64], allowed=", ".join(INFORMATION))
+
+
 def parameters(graph: Graph, family: Family) -> Graph:
     """The graph of the family's parameters z, those of a pair broadcast together. Raises GraphError if its outputs are none."""
-    if family not in INFORMATION:
-        raise GraphError("no such family", reason="MALFORMED", name="family", got=repr(family), allowed=", ".join(INFORMATION))
-    _require_floats(graph, f"the Fisher of {family}")
+    _require_floats(graph, f"the Fisher of {as_family(family)}")
     count, most = len(graph.outputs), 2 if family == "normal" else 1
     if not 1 <= count <= most:
         allowed = "the mean, or the mean and log_scale" if most == 2 else "one, the logits" if family != "poisson" else "one, the log of the rate"

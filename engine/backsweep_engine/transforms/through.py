@@ -21,7 +21,7 @@ def cut_through(graph: Graph, wrt: Sequence[int], through: Sequence[str]) -> tup
     Raises GraphError: NOT_THROUGH if one of them names no value or two, or if the output depends on a wrt
     input otherwise than through z; NOT_SCALAR if the other outputs are not one floating scalar.
     """
-    z = [_value_called(graph, name) for name in through]
+    z = values_called(graph, through)
     if not z or len(set(z)) < len(z):
         got = ", ".join(map(repr, through)) or "nothing"
         raise GraphError("through must name values, each once", reason="NOT_THROUGH", name="through", got=got, allowed=_names(graph))
@@ -45,15 +45,31 @@ def cut_through(graph: Graph, wrt: Sequence[int], through: Sequence[str]) -> tup
     return predict, loss
 
 
-def _value_called(graph: Graph, name: str) -> Ref:
-    found = {ref for output, ref in zip(graph.output_names, graph.outputs, strict=True) if output == name}
-    found |= {Ref(i) for i, node in enumerate(graph.nodes) if node.op == "name" and dict(node.attributes)["label"] == name}
+def values_called(graph: Graph, names: Sequence[str]) -> list[Ref]:
+    """The one value of each name; GraphError (NOT_THROUGH) if there is none, or more."""
+    called = named_values(graph)
+    return [_only(graph, called.get(name, []), name) for name in names]
+
+
+def named_values(graph: Graph) -> dict[str, list[Ref]]:
+    """The values of each name: by the op `name` in the graph's order, then outputs."""
+    found: dict[str, list[Ref]] = {}
+    for i, node in enumerate(graph.nodes):
+        if node.op == "name":
+            found.setdefault(dict(node.attributes)["label"], []).append(Ref(i))
+    for name, ref in zip(graph.output_names, graph.outputs, strict=True):
+        if ref not in (refs := found.setdefault(name, [])):
+            refs.append(ref)
+    return found
+
+
+def _only(graph: Graph, found: Sequence[Ref], name: str) -> Ref:
     if len(found) == 1:
-        return found.pop()
+        return found[0]
     raise GraphError(
         f"{'several values are' if found else 'no value is'} called {name!r}",
         reason="NOT_THROUGH",
-        node=max(ref.node for ref in found) if found else None,
+        node=found[1].node if found else None,
         name=name[:64],
         got=repr(name[:64]),
         allowed=_names(graph),
@@ -61,14 +77,8 @@ def _value_called(graph: Graph, name: str) -> Ref:
     )
 
 
-def names_of(graph: Graph) -> tuple[str, ...]:
-    """What values are called in the graph, in its order."""
-    return tuple(dict(node.attributes)["label"] for node in graph.nodes if node.op == "name")
-
-
 def _names(graph: Graph) -> str:
-    outputs = graph.output_names if len(graph.outputs) > 1 else ()
-    return ", ".join(map(repr, [*names_of(graph), *outputs])) or "the name of a value; none has one here"
+    return ", ".join(repr(name) for name in named_values(graph) if name) or "the name of a value; none has one here"
 
 
 def _given(graph: Graph, z: Sequence[Ref], names: Sequence[str], output: Ref) -> Graph:
