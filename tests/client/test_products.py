@@ -180,6 +180,16 @@ def test_a_name_changes_no_answer_and_is_nothing_on_plain_arrays(service: bs.Ser
     close(once.gauss_newton(W, through="z"), G)  # one value, named twice alike
 
 
+@pytest.mark.parametrize("family", ["bernoulli", "categorical", "poisson"])
+def test_what_is_not_finite_is_delivered_with_the_line_that_made_it(family: Any, service: bs.Service) -> None:
+    f = service.submit(lambda w, X: X @ np.log(w), w=bs.float64[3], X=X)
+    at = np.array([1.0, 2.0, -1.0])
+    for asked in (lambda: f.fisher(at, family=family, tangent=V), lambda: f.fisher(at, family=family)):
+        with pytest.warns(bs.NonFiniteWarning, match=r"log.*test_products\.py"):
+            answer = asked()
+        assert np.isnan(answer).any()
+
+
 def _twice(w: Any, X: Any, y: Any) -> Any:
     z = bs.name("z", X @ w)
     return loss_of(z, y) + np.sum(bs.name("z", 2 * z))  # HERE

@@ -19,6 +19,7 @@ from ..graph import Builder, Graph
 from ..ops.build import aligned, call, promoted
 from ..ops.term import Term
 from . import derive
+from .expand import expand
 from .linearize import linearize
 from .rewrite import inline
 from .simplify import simplify
@@ -40,7 +41,8 @@ def _sandwich(predict: Graph, wrt: Sequence[int], weigh: Weighing) -> Graph:
     builder.origin = predict.nodes[predict.outputs[0].node].origin
     weighed = weigh(inputs, values[:count], values[count:])
     products = inline(builder, pull, [*inputs, *weighed])
-    return simplify(builder.build([(name, y.ref) for name, y in zip(pull.output_names, products, strict=True)]))
+    # B may be spelled in compound ops; what plans count and run has none.
+    return simplify(expand(builder.build([(name, y.ref) for name, y in zip(pull.output_names, products, strict=True)])))
 
 
 # Gauss-Newton.

@@ -67,7 +67,7 @@ def _only(graph: Graph, found: Sequence[Ref], name: str) -> Ref:
     if len(found) == 1:
         return found[0]
     raise GraphError(
-        f"{'several values are' if found else 'no value is'} called {name!r}",
+        f"{'several values are' if found else 'no value is'} called {name[:64]!r}",
         reason="NOT_THROUGH",
         node=found[1].node if found else None,
         name=name[:64],
