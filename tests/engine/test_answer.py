@@ -209,6 +209,13 @@ NOT_FINITE: dict[str, tuple[Callable[..., Any], list[float], Query, str, bool]] 
     "log of 0 inside a sum": (lambda x: np.sum(2 * np.log(x) + 1), [1.0, 0.0], Value(), "log", False),
     "an exponential overflowing before it is subtracted": (lambda x: np.exp(x[0]) - np.exp(x[1]), [800.0, 900.0], Value(), "exp", False),
     "a second derivative by rows": (lambda x: np.sum(x**1.5), [1.0, 0.0], Hessian(("x",)), "power", True),
+    "a nan beside the second derivative of a determinant": (
+        lambda x: np.linalg.det(np.stack([x, x[::-1]])) * np.log(x[0]),
+        [-1.0, 2.0],
+        Hvp(("x",)),
+        "log",
+        False,
+    ),
     "a nan that came in with the point": (lambda x: np.sum(x * 2), [1.0, np.nan], Gradient(("x",)), "", False),
     "a nan that came in and went through": (lambda x: np.sum(x * x), [1.0, np.nan], Value(), "input", False),
 }
@@ -217,7 +224,7 @@ NOT_FINITE: dict[str, tuple[Callable[..., Any], list[float], Query, str, bool]] 
 @pytest.mark.parametrize("case", NOT_FINITE)
 def test_the_first_node_that_made_it_not_finite_is_named(case: str) -> None:
     f, x, query, op, in_derivative = NOT_FINITE[case]
-    (answer,) = answers(build(f, x=F64[2]), {"x": x}, query)
+    (answer,) = answers(build(f, x=F64[2]), {"x": x}, query, seeds={"x": [1.0, 1.0]})
     if not op:
         assert answer.notes == ()
         return
