@@ -53,7 +53,7 @@ def gauss_newton(graph: Graph, wrt: Sequence[int], through: Sequence[str]) -> Gr
 
     Positive semi-definite wherever l is convex in z (Schraudolph, Fast Curvature Matrix-Vector
     Products, Neural Computation 14, 2002; Martens, New Insights and Perspectives on the Natural
-    Gradient Method, JMLR 21, 2020, section 8). Raises as `cut_through`.
+    Gradient Method, JMLR 21, 2020). Raises as `cut_through`.
     """
     predict, loss = cut_through(graph, wrt, through)
     hvp = derive.hvp(loss, range(graph.arity, loss.arity))
@@ -97,7 +97,7 @@ def fisher(graph: Graph, wrt: Sequence[int], family: Family) -> Graph:
     outputs, mean and log of the standard deviation (broadcast together), diag(exp(-2 log_scale), 2);
     bernoulli: the logit, p (1 - p); categorical: logits along the last axis, diag(p) - p p'; poisson: the
     log of the rate, the rate. (Amari, Natural Gradient Works Efficiently in Learning, Neural
-    Computation 10, 1998; Martens 2020, section 5.) Raises as `parameters`.
+    Computation 10, 1998; Martens 2020.) Raises as `parameters`.
     """
     return _sandwich(parameters(graph, family), wrt, lambda inputs, z, u: INFORMATION[family](z, u))
 
