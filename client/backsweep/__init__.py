@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from backsweep_engine.check.verdict import Outcome, Verdict
     from backsweep_engine.errors import Cancelled, ClusterLost, Error, Fault, GraphError, OverBudget
 
-    from .asks import check, gradient, hessian, hessian_diagonal, hvp, jacobian, jvp, value, value_and_gradient, vjp
+    from .asks import check, empirical_fisher, fisher, gauss_newton, gradient, hessian, hessian_diagonal, hvp, jacobian, jvp, value, value_and_gradient, vjp
     from .calls import NonFiniteWarning
     from .client import connect
     from .control import cond
     from .curvature import CriticalPoint, critical_point, newton_step
     from .dtypes import bool_, float32, float64, int32, int64
-    from .functions import stop_gradient
+    from .functions import name, stop_gradient
     from .implicit import fixed_point, root
     from .inprocess import local
     from .loops import fori_loop, scan, while_loop
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    ".asks": "check gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
+    ".asks": "check empirical_fisher fisher gauss_newton gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
     ".calls": "NonFiniteWarning",
     ".client": "connect",
     ".control": "cond",
@@ -43,7 +43,7 @@ _HOMES = {
     ".loops": "fori_loop scan while_loop",
     ".wrapping": "checkpoint custom_gradient vmap",
     ".service": "Function Service Usage",
-    ".functions": "stop_gradient",
+    ".functions": "name stop_gradient",
     ".dtypes": "bool_ float32 float64 int32 int64",
     ".wire.errors": "DeadlineExceeded MissingBlobs NotAllowed NotBuiltYet RunRefused Unavailable",
     "backsweep_engine.check.verdict": "Outcome Verdict",
@@ -55,7 +55,8 @@ __all__ = [  # noqa: RUF022  # grouped as a reader meets them
     "connect", "local", "Service", "Function", "Usage",
     "float64", "float32", "int64", "int32", "bool_",
     "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
-    "cond", "scan", "fori_loop", "while_loop", "vmap", "checkpoint", "custom_gradient", "root", "fixed_point", "stop_gradient",
+    "gauss_newton", "fisher", "empirical_fisher",
+    "cond", "scan", "fori_loop", "while_loop", "vmap", "checkpoint", "custom_gradient", "root", "fixed_point", "stop_gradient", "name",
     "newton_step", "critical_point", "CriticalPoint",
     "Verdict", "Outcome", "NonFiniteWarning",
     "Error", "GraphError", "OverBudget", "Cancelled", "ClusterLost", "Fault",

@@ -18,6 +18,10 @@ from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.make import Ask, seed_name
 from backsweep_engine.query import (
     Check,
+    Curvature,
+    EmpiricalFisher,
+    Fisher,
+    GaussNewton,
     Gradient,
     Hessian,
     HessianDiagonal,
@@ -31,7 +35,9 @@ from backsweep_engine.query import (
     wrt_of,
 )
 from backsweep_engine.request import Request
+from backsweep_engine.transforms.curvature import as_family
 from backsweep_engine.transforms.derive import floating_outputs
+from backsweep_engine.transforms.through import named_values, values_called
 
 from .trees import Tree, matched
 
@@ -151,7 +157,7 @@ def _query(signature: Signature, asked: Asked) -> tuple[Query, dict[str, Array]]
     wrt = tuple(path for a in arguments for path in a.tree.paths(a.name))
     seeds: dict[str, Array] = {}
     many = False
-    if asked.verb in ("jvp", "hvp") or (asked.verb == "check" and asked.seed is not None):
+    if asked.verb in ("jvp", "hvp") or (asked.verb in (*_CURVATURES, "check") and asked.seed is not None):
         trees = (asked.seed,) if alone else _tuple_of(asked.seed, len(arguments), asked.verb)
         for argument, tree in zip(arguments, trees, strict=True):
             label = "gradient" if asked.verb == "check" else "tangent"
@@ -183,9 +189,37 @@ def _query(signature: Signature, asked: Asked) -> tuple[Query, dict[str, Array]]
             return Hessian(wrt, options.get("block", 0)), seeds
         case "hessian_diagonal":
             return HessianDiagonal(wrt, options.get("block", 0)), seeds
+        case "gauss_newton":
+            return GaussNewton(wrt, through_of(signature, options.get("through", ())), asked.seed is not None, many, options.get("block", 0)), seeds
+        case "fisher":
+            return Fisher(wrt, as_family(options.get("family")), asked.seed is not None, many, options.get("block", 0)), seeds
+        case "empirical_fisher":
+            return EmpiricalFisher(wrt, asked.seed is not None, many, options.get("block", 0)), seeds
         case "check":
             return Check(wrt, asked.seed is not None, **options), seeds
     raise GraphError("no such verb", reason="MALFORMED", got=asked.verb)
+
+
+_CURVATURES = ("gauss_newton", "fisher", "empirical_fisher")
+
+
+def through_of(signature: Signature, through: Any) -> tuple[str, ...]:
+    """The names of values, as the engine knows them: a part of the output stands for all its leaves.
+
+    An entry is a name given by bs.name, a path of the output, an entry of a dict by its key, or a position in a tuple.
+    """
+    if not isinstance(through, (str, int, tuple, list)):
+        raise GraphError("through must name values", reason="NOT_THROUGH", name="through", got=type(through).__name__, allowed="a name, or a tuple of them")
+    outputs, called = signature.graph.output_names, named_values(signature.graph)
+    names: list[str] = []
+    for entry in (through,) if isinstance(through, (str, int)) else through:
+        path = f"[{entry}]" if isinstance(entry, int) else str(entry)
+        parts = [o for o in outputs if o and (o == path or o.startswith((f"{path}.", f"{path}[")))]
+        if not parts and path not in called:
+            parts = [o for o in outputs if o == f".{path}" or o.startswith((f".{path}.", f".{path}["))]
+        names += parts or [path]
+    values_called(signature.graph, names)
+    return tuple(names)
 
 
 def _tuple_of(tree: Any, count: int, verb: str) -> tuple[Any, ...]:
@@ -220,13 +254,14 @@ def finish(signature: Signature, asked: Asked, query: Query, answer: Answer) -> 
         case Jvp():
             types = signature.graph.output_types
             return signature.output.unflatten(_cut(parts[0], types) if query.many else parts)
-        case Vjp() | Hvp():
+        case Vjp() | Hvp() | GaussNewton(product=True) | Fisher(product=True) | EmpiricalFisher(product=True):
             types = tuple(signature.type_of(name) for name in query.wrt)
             return by_arguments(_cut(parts[0], types) if query.many else parts)
-    rows = [signature.type_of(n) for n in wrt_of(query)] if isinstance(query, Hessian) else list(signature.graph.output_types)
+    square = isinstance(query, Hessian | Curvature)
+    rows = [signature.type_of(n) for n in wrt_of(query)] if square else list(signature.graph.output_types)
     columns = [signature.type_of(name) for name in wrt_of(query)]
     grid = [by_arguments(leaves) for leaves in _tiles(parts[0], rows, columns)]
-    return by_arguments(grid) if isinstance(query, Hessian) else signature.output.unflatten(grid)
+    return by_arguments(grid) if square else signature.output.unflatten(grid)
 
 
 def _cut(matrix: Array, types: Sequence[Type]) -> list[Array]:
@@ -261,7 +296,7 @@ def result_bytes(call: Call) -> int:
         match ask.query:
             case Jacobian():
                 total += 8 * rows * columns
-            case Hessian():
+            case Hessian() | GaussNewton(product=False) | Fisher(product=False) | EmpiricalFisher(product=False):
                 total += 8 * columns * columns
             case Value() | Jvp():
                 total += 8 * rows * many
@@ -279,5 +314,3 @@ def describe_note(note: NonFinite, source: str) -> str:
         return f"the answer holds a {word} that came in with the point"
     what = f"the derivative of node {note.node} ({note.op})" if note.in_derivative else f"node {note.node} ({note.op})"
     return f"the answer holds a {word}, first made by {what}" + (f" at {source}" if source else "")
-
-

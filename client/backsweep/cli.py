@@ -11,7 +11,20 @@ from pathlib import Path
 
 from backsweep_engine.errors import Error
 
-VERBS = ("value", "gradient", "value_and_gradient", "jvp", "vjp", "hvp", "jacobian", "hessian", "hessian_diagonal")
+VERBS = (
+    "value",
+    "gradient",
+    "value_and_gradient",
+    "jvp",
+    "vjp",
+    "hvp",
+    "jacobian",
+    "hessian",
+    "hessian_diagonal",
+    "gauss_newton",
+    "fisher",
+    "empirical_fisher",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +71,8 @@ def _describe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", type=Path, metavar="GRAPH", help="a file written by Function.save")
     parser.add_argument("--query", choices=VERBS, default="gradient", help="whose plan to show (default gradient)")
     parser.add_argument("--wrt", action="append", metavar="INPUT", help="an input to differentiate by; repeat for several (default: all floating inputs)")
+    parser.add_argument("--through", action="append", metavar="NAME", default=[], help="of gauss_newton: a named value or an output; repeat for several")
+    parser.add_argument("--family", choices=("normal", "bernoulli", "categorical", "poisson"), default="", help="of fisher: whose parameters the outputs are")
     parser.add_argument("--block", type=int, default=0, metavar="N", help="rows or columns per block (default: the plan chooses)")
     parser.add_argument("--memory-bytes", type=int, default=4 << 30, metavar="N", help="the budget (default 4 GiB)")
     parser.add_argument("--text", action="store_true", help="print every node of the graph too")
@@ -68,7 +83,7 @@ def _describe(options: argparse.Namespace) -> int:
     """Shows a graph's inputs, outputs and ops, its derivative's size beside its own, and the plan of a query."""
     from .describe import describe_file
 
-    print(describe_file(options.graph, options.query, options.wrt, options.block, options.memory_bytes, options.text))
+    print(describe_file(options.graph, options.query, options.wrt, options.block, options.memory_bytes, options.text, options.through, options.family))
     return 0
 
 

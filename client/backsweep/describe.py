@@ -10,10 +10,27 @@ from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.describe import bytes_text, describe
 from backsweep_engine.plan.make import Ask, Budget
-from backsweep_engine.query import Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp
+from backsweep_engine.plan.sweeps import product_graph
+from backsweep_engine.query import (
+    Curvature,
+    EmpiricalFisher,
+    Fisher,
+    GaussNewton,
+    Gradient,
+    Hessian,
+    HessianDiagonal,
+    Hvp,
+    Jacobian,
+    Jvp,
+    Query,
+    Value,
+    ValueAndGradient,
+    Vjp,
+)
 from backsweep_engine.request import Request
 from backsweep_engine.text import summary, text
 from backsweep_engine.transforms import derive
+from backsweep_engine.transforms.curvature import as_family
 from backsweep_engine.transforms.derive import floating_outputs
 from backsweep_engine.transforms.rewrite import positions
 
@@ -31,8 +48,10 @@ _DERIVED = {
 }
 
 
-def describe_file(path: Path, verb: str, wrt: Sequence[str] | None, block: int, memory_bytes: int, full: bool) -> str:
-    """Raises Error if the file cannot be read or the query does not fit the graph."""
+def describe_file(
+    path: Path, verb: str, wrt: Sequence[str] | None, block: int, memory_bytes: int, full: bool, through: Sequence[str] = (), family: str = ""
+) -> str:
+    """Raises Error if the file cannot be read or the query does not fit the graph. `through`: of gauss_newton; `family`: of fisher."""
     try:
         blob = path.read_bytes()
     except OSError as error:
@@ -45,10 +64,10 @@ def describe_file(path: Path, verb: str, wrt: Sequence[str] | None, block: int, 
         lines.append(text(graph))
     chosen = tuple(wrt) if wrt else tuple(n for n, t in zip(graph.input_names, graph.input_types, strict=True) if t.is_float)
     try:
-        if verb in _DERIVED:
-            size = _DERIVED[verb](graph, positions(graph, chosen)).size
+        query, seeds = _query(graph, verb, chosen, block, tuple(through), family)
+        if verb in _DERIVED or isinstance(query, Curvature):
+            size = (product_graph(graph, query) if isinstance(query, Curvature) else _DERIVED[verb](graph, positions(graph, chosen))).size
             lines.append(f"derivative: {size} nodes, {size / max(1, graph.size):.1f} times the graph's {graph.size}")
-        query, seeds = _query(graph, verb, chosen, block)
         types = dict(zip(graph.input_names, graph.input_types, strict=True))
         work = prepare(Request(graph, types, (Ask(query, seeds),)), Budget(memory_bytes))
         lines += [f"plan of {verb} by {', '.join(chosen)}:", _indented(describe(work.plan))]
@@ -62,7 +81,7 @@ def _indented(block: str) -> str:
     return "\n".join("  " + line for line in block.splitlines())
 
 
-def _query(graph: Graph, verb: str, wrt: tuple[str, ...], block: int) -> tuple[Query, dict[str, Type]]:
+def _query(graph: Graph, verb: str, wrt: tuple[str, ...], block: int, through: tuple[str, ...], family: str) -> tuple[Query, dict[str, Type]]:
     """The query, and seeds of the types it wants."""
     tangents = {name: graph.input_types[graph.input_names.index(name)] for name in wrt if name in graph.input_names}
     match verb:
@@ -82,4 +101,10 @@ def _query(graph: Graph, verb: str, wrt: tuple[str, ...], block: int) -> tuple[Q
             return Jacobian(wrt, block=block), {}
         case "hessian":
             return Hessian(wrt, block=block), {}
+        case "gauss_newton":
+            return GaussNewton(wrt, through, block=block), {}
+        case "fisher":
+            return Fisher(wrt, as_family(family), block=block), {}
+        case "empirical_fisher":
+            return EmpiricalFisher(wrt, block=block), {}
     return HessianDiagonal(wrt, block=block), {}

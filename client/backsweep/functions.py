@@ -24,12 +24,32 @@ from .dtypes import as_array
 from .lines import locate, show
 from .trees import mapped
 
-__all__ = ["FACES", "public", "stop_gradient"]
+__all__ = ["FACES", "name", "public", "stop_gradient"]
 
 
 def stop_gradient(x: Any) -> Any:
     """x, a tree or one value, as a constant of every derivative."""
     return mapped(lambda leaf: call("stop_gradient", leaf) if isinstance(leaf, Term) else leaf, x)
+
+
+def name(label: str, x: Any) -> Any:
+    """x itself, called `label` in the traced function: f.gauss_newton(..., through=label) finds it by that.
+
+    A name is given once in a function, outside loops and branches, to one value; it changes no derivative.
+    """
+    if isinstance(label, str) and not isinstance(x, Term):
+        return x
+    try:
+        if not isinstance(label, str):
+            raise GraphError("a name is a text", reason="ATTRIBUTE", got=type(label).__name__, allowed="a text", hint="write z = bs.name('logits', z)")
+        named = call("name", x, label=label)
+        nodes = named.builder.nodes
+        if any(node.op == "name" and dict(node.attributes)["label"] == label for i, node in enumerate(nodes) if i != named.ref.node):
+            raise GraphError("two values have one name", reason="NOT_TRACEABLE", name=label, got=repr(label), allowed="each name once")
+    except GraphError as error:
+        show(error, locate())
+        raise
+    return named
 
 
 @cache

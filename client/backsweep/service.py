@@ -20,11 +20,12 @@ from backsweep_engine.answer import Answer
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph
 from backsweep_engine.text import text
-from backsweep_engine.transforms import derive
+from backsweep_engine.transforms import curvature, derive
+from backsweep_engine.transforms.curvature import Family
 from backsweep_engine.transforms.rewrite import positions
 
 from .asks import as_asked
-from .calls import Argument, Array, Asked, Call, NonFiniteWarning, Signature, describe_note, finish, make_call, wrt_arguments
+from .calls import Argument, Array, Asked, Call, NonFiniteWarning, Signature, describe_note, finish, make_call, through_of, wrt_arguments
 from .lines import show
 from .trace import trace
 from .trees import Tree, from_paths
@@ -213,6 +214,42 @@ class Function:
         """The Hessian's diagonal, exactly, shaped like wrt."""
         return self._one(inputs, Asked("hessian_diagonal", None, _known(options, "block")), timeout, progress)
 
+    def gauss_newton(
+        self, *inputs: Any, through: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
+    ) -> Any:
+        """The generalised Gauss-Newton matrix G = J' H J of a scalar L(x) = l(z(x)): J the Jacobian of z, H the Hessian of l by z.
+
+        `through` says what z is: the name given in the function by z = bs.name("logits", z); or, where the
+        function returns more than the scalar (return z, loss), the part of the output: 0, "[0]", the
+        key of a dict; or a tuple of such. With `tangent` the product G t, shaped like wrt (one more leading axis for
+        many), without it the matrix, as of `hessian`. G is positive semi-definite wherever l is convex in z, and the
+        Hessian where z is linear in x. (Schraudolph 2002; Martens 2020.)
+
+        The scalar may depend on wrt through z only, else NOT_THROUGH: of a penalty too, name what it reads.
+        """
+        return self._one(inputs, Asked("gauss_newton", tangent, {"through": through, **_known(options, "block")}), timeout, progress)
+
+    def fisher(self, *inputs: Any, family: Family, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """The Fisher information F = J' I(z) J of the model whose parameters z the function gives: the expectation, not an estimate.
+
+        z, and I(z) of one observation, summed over all of z: family "normal": means, with unit variance, 1; or a tuple
+        (mean, log_scale), diag(exp(-2 log_scale), 2). "bernoulli": logits, p (1 - p). "categorical": logits along
+        the last axis, diag(p) - p p'. "poisson": logs of rates, exp(z). With `tangent` the product F t, shaped like wrt
+        (one more leading axis for many), without it the matrix, as of `hessian`. (Amari 1998; Martens 2020.)
+        """
+        return self._one(inputs, Asked("fisher", tangent, {"family": family, **_known(options, "block")}), timeout, progress)
+
+    def empirical_fisher(self, *inputs: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """The sum over examples of g g', for a function that gives a log-likelihood per example and g the gradient of one.
+
+        With `tangent` the product, without it the matrix, as of `fisher`. It is not the Fisher information: there the
+        expectation is over labels drawn from the model, here the labels are the data's, so it is the Fisher's estimate only
+        where the model is right, at its optimum. Elsewhere it is a second moment of gradients, and can differ from any
+        curvature in size and direction (Kunstner, Hennig and Balles, Limitations of the Empirical Fisher
+        Approximation, NeurIPS 2019).
+        """
+        return self._one(inputs, Asked("empirical_fisher", tangent, _known(options, "block")), timeout, progress)
+
     def check(self, *inputs: Any, gradient: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """A Verdict on the derivative at a point: on `gradient` if given, else on our own.
 
@@ -232,18 +269,22 @@ class Function:
         seed = options.pop("tangent", options.pop("cotangent", None))
         return self.service._explain(make_call(self.signature, inputs, [Asked(verb, seed, options)]), timeout)
 
-    def derive(self, verb: str, wrt: Any = None) -> Function:
-        """The derivative as a function of its own: "gradient", "value_and_gradient", "jvp", "vjp" or "hvp".
+    def derive(self, verb: str, wrt: Any = None, *, through: Any = (), family: Family | None = None) -> Function:
+        """The derivative as a function of its own: "gradient", "value_and_gradient", "jvp", "vjp" or "hvp",
+        or a product: "gauss_newton" (with `through`), "fisher" (with `family`) or "empirical_fisher".
 
-        A jvp, vjp or hvp takes its seeds as further inputs. The result can be called, saved,
+        A jvp, vjp, hvp or product takes its seeds as further inputs. The result can be called, saved,
         printed and derived again.
         """
-        makers = {
+        makers: dict[str, Callable[[Graph, Sequence[int]], Graph]] = {
             "gradient": derive.gradient,
             "value_and_gradient": derive.value_and_gradient,
             "jvp": derive.jvp,
             "vjp": derive.vjp,
             "hvp": derive.hvp,
+            "gauss_newton": lambda graph, wrt: curvature.gauss_newton(graph, wrt, through_of(self.signature, through)),
+            "fisher": lambda graph, wrt: curvature.fisher(graph, wrt, curvature.as_family(family)),
+            "empirical_fisher": curvature.empirical_fisher,
         }
         if verb not in makers:
             raise GraphError("this cannot be derived as a graph", reason="MALFORMED", got=repr(verb), allowed=", ".join(makers))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .transforms.curvature import Family
+
 Mode = Literal["auto", "forward", "reverse"]
 
 
@@ -86,6 +88,41 @@ class HessianDiagonal:
 
 
 @dataclass(frozen=True, slots=True)
+class GaussNewton:
+    """G = J_z' H_l J_z of a scalar graph L(x) = l(z(x)), z the values `through` names.
+
+    `product`: G t for a tangent, one array per wrt input (`many`: a leading axis of tangents); else the matrix.
+    """
+
+    wrt: tuple[str, ...]
+    through: tuple[str, ...]
+    product: bool = False
+    many: bool = False
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fisher:
+    """F = J' I(z) J for a graph that gives the parameters z of a family; `product` and `many` as in GaussNewton."""
+
+    wrt: tuple[str, ...]
+    family: Family
+    product: bool = False
+    many: bool = False
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EmpiricalFisher:
+    """J' J for a graph that gives a log-likelihood per example; `product` and `many` as in GaussNewton."""
+
+    wrt: tuple[str, ...]
+    product: bool = False
+    many: bool = False
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Whether a derivative is right: a Verdict.
 
@@ -101,7 +138,10 @@ class Check:
     block: int = 0
 
 
-Query = Value | Gradient | ValueAndGradient | Jvp | Vjp | Hvp | Jacobian | Hessian | HessianDiagonal | Check
+Curvature = GaussNewton | Fisher | EmpiricalFisher
+"""Asked as a product with a tangent, or as a matrix."""
+
+Query = Value | Gradient | ValueAndGradient | Jvp | Vjp | Hvp | Jacobian | Hessian | HessianDiagonal | Curvature | Check
 
 
 def wrt_of(query: Query) -> tuple[str, ...]:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from .errors import GraphError
 from .graph import Graph, Type
 from .plan.make import Ask
-from .query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jvp, Value, ValueAndGradient, Vjp, wrt_of
+from .query import Check, Curvature, EmpiricalFisher, Fisher, GaussNewton, Gradient, Hessian, HessianDiagonal, Hvp, Jvp, Value, ValueAndGradient, Vjp, wrt_of
+from .transforms.curvature import parameters, require_examples
 from .transforms.derive import floating_outputs, require_scalar
+from .transforms.rewrite import positions
+from .transforms.through import cut_through
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def require_sound(request: Request) -> int:
 
 def _require_built(ask: Ask) -> None:
     """What may be asked at batched points so far."""
-    if not isinstance(ask.query, (Value, Gradient, ValueAndGradient, Jvp, Vjp, Hvp)):
+    if not isinstance(ask.query, (Value, Gradient, ValueAndGradient, Jvp, Vjp, Hvp)) and not getattr(ask.query, "product", False):
         raise GraphError("matrices and checks at batched points are not built yet", reason="NOT_BUILT_YET", hint="ask point by point")
     if getattr(ask.query, "many", False):
         raise GraphError("many seeds at batched points are not built yet", reason="NOT_BUILT_YET", hint="ask seed by seed")
@@ -87,6 +90,19 @@ def require_wrt(graph: Graph, wrt: Sequence[str]) -> None:
             raise GraphError(f"input {name!r} has no derivative", reason="NOT_DIFFERENTIABLE", node=node, got=got, allowed="float64 or float32")
 
 
+def _require_curvature(graph: Graph, query: Curvature) -> None:
+    """Checks that the graph is one that has this curvature, for its own reasons."""
+    if query.many and not query.product:
+        raise GraphError("many tangents are asked for and none is given", reason="MISSING_INPUT", allowed="the tangents, or a matrix without many")
+    match query:
+        case GaussNewton():
+            cut_through(graph, positions(graph, query.wrt), query.through)
+        case Fisher():
+            parameters(graph, query.family)
+        case EmpiricalFisher():
+            require_examples(graph)
+
+
 def _require_ask(graph: Graph, ask: Ask) -> None:
     """Checks one query: its wrt inputs, whether the graph is scalar where it must be, and its seeds."""
     query = ask.query
@@ -95,8 +111,10 @@ def _require_ask(graph: Graph, ask: Ask) -> None:
         require_wrt(graph, wrt)
     if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.given):
         require_scalar(graph, type(query).__name__)
+    if isinstance(query, Curvature):
+        _require_curvature(graph, query)
     expected: dict[str, Type] = {}
-    if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.given):
+    if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.given) or (isinstance(query, Curvature) and query.product):
         expected = {name: graph.input_types[graph.input_names.index(name)] for name in wrt}
     elif isinstance(query, Vjp):
         expected = {graph.output_names[o]: graph.output_types[o] for o in floating_outputs(graph)}

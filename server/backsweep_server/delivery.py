@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.v1 import query_pb2
 from backsweep.wire import limits
-from backsweep.wire.answers import Usage, encode_promise, encode_result, encode_usage
+from backsweep.wire.answers import Usage, encode_promise, encode_result, encode_usage, is_matrix
 from backsweep.wire.blocks import encode_block, encode_outline, outlined
 from backsweep_engine.answer import Answer, Collected, Event, Judged, NonFinite, Work, deliver
 from backsweep_engine.check.verdict import Verdict
@@ -187,4 +187,4 @@ def _part_names(work: Work, query: int) -> tuple[str, ...]:
             return outputs
         case ValueAndGradient():
             return (*outputs, *asked.wrt)
-    return wrt_of(asked) if len(work.outlines[query]) == len(wrt_of(asked)) and not getattr(asked, "many", False) else ()
+    return () if is_matrix(asked) or not work.outlines[query] else wrt_of(asked)

@@ -36,6 +36,24 @@ def test_describe_prints_every_node_when_asked(graph: Path, capsys: pytest.Captu
     assert re.search(r"%\d+: float64\[6\] = tanh %\d+", capsys.readouterr().out)
 
 
+def test_describe_shows_the_plan_of_a_curvature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with bs.local() as service:
+        f = service.submit(lambda w, X: np.sum(np.exp(bs.name("z", X @ w))), w=bs.float64[4], X=np.ones((6, 4)))
+        f.save(tmp_path / "f.graph")
+        service.submit(lambda w, X: X @ w, w=bs.float64[4], X=np.ones((6, 4))).save(tmp_path / "z.graph")
+    for file, options, said in (
+        ("f.graph", ["gauss_newton", "--through", "z"], "the Gauss-Newton matrix by its products"),
+        ("f.graph", ["gauss_newton"], "no plan of gauss_newton"),
+        ("z.graph", ["fisher", "--family", "poisson"], "the Fisher information by its products"),
+        ("z.graph", ["fisher"], "no such family"),
+        ("z.graph", ["empirical_fisher"], "the empirical Fisher by its products"),
+    ):
+        assert main(["describe", str(tmp_path / file), "--wrt", "w", "--query", *options]) == 0
+        shown = capsys.readouterr().out
+        assert said in shown
+        assert ("derivative: " in shown and "4 columns in 1 block of 4" in shown) or "no plan" in shown
+
+
 WRONG = [
     (["describe", "nowhere.graph"], "cannot be read"),
     (["describe", "{broken}"], "backsweep: "),

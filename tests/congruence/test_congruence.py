@@ -36,6 +36,14 @@ def _loss(service: bs.Service) -> bs.Function:
     return service.submit(loss, w=bs.float64[12], X=FEATURES, y=LABELS)
 
 
+def _through(service: bs.Service) -> bs.Function:
+    def named(w: Any, X: Any, y: Any) -> Any:
+        z = bs.name("logits", np.tanh(X @ w))
+        return np.mean(np.logaddexp(0, z) - y * z)
+
+    return service.submit(named, w=bs.float64[12], X=FEATURES, y=LABELS)
+
+
 def _scores(service: bs.Service) -> bs.Function:
     return service.submit(scores, w=bs.float64[12], X=FEATURES)
 
@@ -46,6 +54,8 @@ ASKED: dict[str, Callable[[bs.Service], Any]] = {
     "hessian in blocks": lambda s: _loss(s).hessian(POINT, block=3),
     "many hvps": lambda s: _loss(s).hvp(POINT, tangent=TANGENTS),
     "hessian diagonal in blocks": lambda s: _loss(s).hessian_diagonal(POINT, block=5),
+    "gauss-newton in blocks": lambda s: _through(s).gauss_newton(POINT, through="logits", block=5),
+    "many fisher products": lambda s: _scores(s).fisher(POINT, family="poisson", tangent=TANGENTS),
     "jacobian, forward, in blocks": lambda s: _scores(s).jacobian(POINT, mode="forward", block=2),
     "jacobian, reverse, in blocks": lambda s: _scores(s).jacobian(POINT, mode="reverse", block=30),
     "many jvps": lambda s: _scores(s).jvp(POINT, tangent=TANGENTS),

@@ -153,6 +153,30 @@ QUERIES: dict[str, Row] = {
     "too many queries": (small(*[raw.value()] * 65), "RESOURCE_EXHAUSTED", "TOO_LARGE", {"name": "max_queries", "got": "65"}),
     "gradient of a vector": (sines(raw.gradient()), "INVALID_ARGUMENT", "NOT_SCALAR", {"node": "1", "got": "float64[3]", "hint": "*jacobian*"}),
     "hessian of a vector": (sines(raw.hessian()), "INVALID_ARGUMENT", "NOT_SCALAR", {"node": "1"}),
+    "a Gauss-Newton through its only output": (
+        small(query_pb2.Query(layout=query_pb2.LAYOUT_DENSE, gauss_newton=query_pb2.GaussNewton(through=[""]))),
+        "INVALID_ARGUMENT",
+        "NOT_SCALAR",
+        {"query": "0"},
+    ),
+    "a Gauss-Newton through no value": (
+        small(query_pb2.Query(layout=query_pb2.LAYOUT_DENSE, gauss_newton=query_pb2.GaussNewton(through=["z"]))),
+        "INVALID_ARGUMENT",
+        "NOT_THROUGH",
+        {"query": "0", "name": "z", "hint": "*bs.name*"},
+    ),
+    "a Fisher of no logits": (
+        small(query_pb2.Query(layout=query_pb2.LAYOUT_DENSE, fisher=query_pb2.Fisher(family=query_pb2.FAMILY_CATEGORICAL))),
+        "INVALID_ARGUMENT",
+        "SHAPE",
+        {"node": "3", "got": "float64"},
+    ),
+    "an empirical Fisher of a sum": (
+        small(query_pb2.Query(layout=query_pb2.LAYOUT_DENSE, empirical_fisher=query_pb2.EmpiricalFisher())),
+        "INVALID_ARGUMENT",
+        "SHAPE",
+        {"node": "3", "hint": "*per example*"},
+    ),
     "wrt an unknown input": (small(raw.gradient("z")), "INVALID_ARGUMENT", "SURPLUS_INPUT", {"got": "'z'", "allowed": "'x'"}),
     "wrt an input twice": (small(raw.gradient("x", "x")), "INVALID_ARGUMENT", "SURPLUS_INPUT", {"name": "x"}),
     "wrt a bool": (

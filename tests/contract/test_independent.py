@@ -24,9 +24,40 @@ GRAPH = bytes.fromhex(
     + ("0a0a" + "0a01" + b"x".hex() + "1205" + "0801" + "120103")  # input x, FLOAT64, shape [3]
     + ("12020001" + "1a020201" + "2203000001" + "2a03000000" + "32020001" + "3a00" + "420102" + "4a0100")
 )
+# The same with z = x * x called so (the op `name`), and the sum of z * z:
+#   "multiply" | "name" | "sum" | {label: "z"} | {axes: [0]} | x; multiply 0 0; name 1; multiply 2 2; sum 3; output "" = node 4
+NAMED = bytes.fromhex(
+    "0801"
+    + ("1208" + b"multiply".hex() + "1204" + b"name".hex() + "1203" + b"sum".hex())
+    + ("1a0c" + "0a05" + b"label".hex() + "1203" + "2201" + b"z".hex())  # text "z"
+    + ("1a0d" + "0a04" + b"axes".hex() + "1205" + "2a03" + "0a0100")
+    + "2236"
+    + ("0a0a" + "0a01" + b"x".hex() + "1205" + "0801" + "120103")
+    + ("120400010002" + "1a0402010201" + "2206000001020203" + "2a06000000000000" + "320400010002" + "3a00" + "420104" + "4a0100")
+)
+# x * x alone: a vector.
+SQUARES = bytes.fromhex(
+    "0801"
+    + "1208"
+    + b"multiply".hex()
+    + "2225"
+    + ("0a0a" + "0a01" + b"x".hex() + "1205" + "0801" + "120103")
+    + ("120100" + "1a0102" + "22020000" + "2a020000" + "320100" + "3a00" + "420101" + "4a0100")
+)
 X = (1.0, -2.0, 3.5)
-DIGEST = {"sha256": base64.b64encode(hashlib.sha256(GRAPH).digest()).decode(), "sizeBytes": str(len(GRAPH))}
-BINDING = {"input": "x", "inline": {"dtype": "DATA_TYPE_FLOAT64", "shape": ["3"], "data": base64.b64encode(struct.pack("<3d", *X)).decode()}}
+
+
+def digest(data: bytes) -> dict[str, str]:
+    return {"sha256": base64.b64encode(hashlib.sha256(data).digest()).decode(), "sizeBytes": str(len(data))}
+
+
+def doubles(*values: float, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"dtype": "DATA_TYPE_FLOAT64", "shape": list(map(str, shape)), "data": base64.b64encode(struct.pack(f"<{len(values)}d", *values)).decode()}
+
+
+DIGEST = digest(GRAPH)
+BINDING = {"input": "x", "inline": doubles(*X, shape=(3,))}
+TANGENT = {"input": "x", "inline": doubles(1.0, -1.0, 2.0, shape=(3,))}
 
 
 def curl(server: Server, method: str, request: Any) -> tuple[list[Any], str]:
@@ -48,9 +79,10 @@ def curl(server: Server, method: str, request: Any) -> tuple[list[Any], str]:
 def test_the_graph_is_the_one_described() -> None:
     from backsweep.v1 import graph_pb2
 
-    message = graph_pb2.Graph.FromString(GRAPH)
-    assert list(message.ops) == ["multiply", "sum"]
-    assert message.SerializeToString(deterministic=True) == GRAPH
+    for graph, ops in ((GRAPH, ["multiply", "sum"]), (NAMED, ["multiply", "name", "sum"]), (SQUARES, ["multiply"])):
+        message = graph_pb2.Graph.FromString(graph)
+        assert list(message.ops) == ops
+        assert message.SerializeToString(deterministic=True) == graph
 
 
 ROWS: list[tuple[str, Any, Any]] = [
@@ -85,6 +117,39 @@ def test_buf_curl_gets_a_gradient(server: Server, method: str, request_: Any, wa
         assert answer in ({}, {"missing": [DIGEST]})
     else:
         assert answer == wanted
+
+
+def diagonal(*values: float) -> dict[str, Any]:
+    """A matrix of numbers in a diagonal."""
+    return {"matrix": {"dense": doubles(*[v if i == j else 0.0 for i, v in enumerate(values) for j in range(len(values))], shape=(len(values),) * 2)}}
+
+
+def vector(*values: float) -> dict[str, Any]:
+    return {"arrays": {"arrays": [doubles(*values, shape=(len(values),))]}}
+
+
+S = [4 * x * x for x in X]
+"""The squares of the derivatives 2 x of x * x. All numbers here are doubles without rounding."""
+
+CURVATURES: list[tuple[bytes, Any, Any]] = [
+    (NAMED, {"gaussNewton": {"through": ["z"]}, "layout": "LAYOUT_DENSE"}, diagonal(*[2 * s for s in S])),
+    (NAMED, {"gaussNewton": {"through": ["z"], "tangents": [TANGENT]}}, vector(2 * S[0], -2 * S[1], 4 * S[2])),
+    (SQUARES, {"fisher": {"family": "FAMILY_NORMAL"}, "layout": "LAYOUT_DENSE"}, diagonal(*S)),
+    (SQUARES, {"fisher": {"family": "FAMILY_NORMAL", "tangents": [TANGENT]}}, vector(S[0], -S[1], 2 * S[2])),
+    (SQUARES, {"empiricalFisher": {}, "layout": "LAYOUT_DENSE"}, diagonal(*S)),
+    (SQUARES, {"empiricalFisher": {"tangents": [TANGENT]}}, vector(S[0], -S[1], 2 * S[2])),
+]
+
+
+def test_buf_curl_gets_every_curvature(server: Server) -> None:
+    """One call for each graph: a process of buf takes longer than the answer."""
+    for graph in (NAMED, SQUARES):
+        rows = [(query, wanted) for of, query, wanted in CURVATURES if of is graph]
+        curl(server, "backsweep.v1.BacksweepService/Upload", {"digest": digest(graph), "data": base64.b64encode(graph).decode()})
+        request = {"graph": digest(graph), "bindings": [BINDING], "queries": [query for query, _ in rows]}
+        answers, said = curl(server, "backsweep.v1.BacksweepService/Compute", request)
+        assert answers, said
+        assert answers[0]["results"] == [wanted for _, wanted in rows]
 
 
 def test_buf_curl_is_told_the_reason_of_an_error(server: Server) -> None:

@@ -1,6 +1,7 @@
 """Every rpc answers, through raw stubs and messages made by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,13 @@ def test_one_stream_uploads_several_blobs_also_empty_ones(ask: Asking) -> None:
     assert [d.sha256 for d in ask.stub.Upload(raw.chunks(several[0]), timeout=SECONDS).stored] == [stored[0].sha256]
 
 
+C = np.cos(X)
+
+
+def matrix(block: int = 0, **ask: Any) -> query_pb2.Query:
+    return query_pb2.Query(block_rows=block, layout=query_pb2.LAYOUT_DENSE, **ask)
+
+
 QUERIES: dict[str, tuple[query_pb2.Query, list[np.ndarray]]] = {
     "value": (raw.value(), [np.sum(np.sin(X) * X)]),
     "gradient": (raw.gradient(), [GRADIENT]),
@@ -74,13 +82,32 @@ QUERIES: dict[str, tuple[query_pb2.Query, list[np.ndarray]]] = {
     "hessian": (raw.hessian(), [HESSIAN]),
     "hessian in blocks": (raw.hessian(block=2), [HESSIAN]),
     "hessian diagonal": (query_pb2.Query(hessian_diagonal=query_pb2.HessianDiagonal()), [np.diag(HESSIAN)]),
+    "gauss-newton product": (query_pb2.Query(gauss_newton=query_pb2.GaussNewton(through=["sines"], tangents=SEED)), [2 * C**2 * V]),
+    "gauss-newton": (matrix(gauss_newton=query_pb2.GaussNewton(through=["sines"])), [np.diag(2 * C**2)]),
+    "many gauss-newton products": (
+        query_pb2.Query(gauss_newton=query_pb2.GaussNewton(through=["sines"], tangents=SEEDS, many=True)),
+        [np.stack([2 * C**2 * V, 4 * C**2 * V])],
+    ),
+    "fisher product": (query_pb2.Query(fisher=query_pb2.Fisher(family=query_pb2.FAMILY_POISSON, tangents=SEED)), [np.exp(np.sin(X)) * C**2 * V]),
+    "fisher in blocks": (matrix(2, fisher=query_pb2.Fisher(family=query_pb2.FAMILY_NORMAL)), [np.diag(C**2)]),
+    "empirical fisher product": (query_pb2.Query(empirical_fisher=query_pb2.EmpiricalFisher(tangents=SEED)), [C**2 * V]),
+    "empirical fisher": (matrix(empirical_fisher=query_pb2.EmpiricalFisher()), [np.diag(C**2)]),
 }
+
+
+def graph_for(name: str) -> graph_pb2.Graph:
+    """sum(sin(x) x); for a Gauss-Newton two outputs, sin(x) and the sum of its squares; for a Fisher sin(x)."""
+    if "gauss" in name:
+        message = blobs.small()
+        message.functions[0].CopyFrom(blobs.function([("x", blobs.type_of(3))], [(0, [0], 0), (1, [1, 1], 0), (2, [2], 1)], [("sines", 1), ("loss", 3)]))
+        return message
+    return raw.sines(3) if "fisher" in name else blobs.small()
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_compute_and_run_answer_every_query_alike(ask: Asking, name: str) -> None:
     query, wanted = QUERIES[name]
-    graph = ask.graph(blobs.small())
+    graph = ask.graph(graph_for(name))
     answer = ask.compute(graph, point(*AT), query)
     (result,) = answer.results
     arrays = list(result.arrays.arrays) if result.WhichOneof("answer") == "arrays" else [result.matrix.dense]
@@ -139,6 +166,13 @@ def test_nan_is_delivered_and_the_node_that_made_it_is_named(ask: Asking) -> Non
     np.testing.assert_array_equal(np.isnan(numbers(answer.results[0].arrays.arrays[0])), True)
     (note,) = answer.results[0].non_finite
     assert (note.part, note.node, note.op, note.kind, note.in_derivative) == (0, 1, "log", query_pb2.NON_FINITE_KIND_NAN, False)
+
+
+def test_a_note_names_the_input_its_array_is_of_and_none_for_a_matrix(ask: Asking) -> None:
+    message = blobs.small()
+    message.ops[0] = "log"
+    answer = ask.compute(ask.graph(message), point(0.5, -1.0, 2.0), raw.gradient(), raw.jacobian())
+    assert [[note.output for note in result.non_finite] for result in answer.results] == [["x"], [""]]
 
 
 def test_explain_tells_the_plan_without_inputs(ask: Asking) -> None:

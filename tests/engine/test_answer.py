@@ -13,8 +13,25 @@ from backsweep_engine.errors import Cancelled, GraphError, OverBudget
 from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph, Type
+from backsweep_engine.ops.build import call
+from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget, seed_name
-from backsweep_engine.query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp
+from backsweep_engine.query import (
+    Check,
+    EmpiricalFisher,
+    Fisher,
+    GaussNewton,
+    Gradient,
+    Hessian,
+    HessianDiagonal,
+    Hvp,
+    Jacobian,
+    Jvp,
+    Query,
+    Value,
+    ValueAndGradient,
+    Vjp,
+)
 from backsweep_engine.request import Request
 from support.graphs import F32, F64, I64, build, named
 
@@ -30,7 +47,7 @@ def answers(graph: Graph, values: dict[str, Any], *queries: Query, seeds: dict[s
     arrays = {name: np.asarray(v, t.dtype) for (name, t), v in zip(types(graph).items(), values.values(), strict=True)}
     asks = []
     for k, query in enumerate(queries):
-        given = {n: np.asarray(v) for n, v in (seeds or {}).items()} if isinstance(query, (Jvp, Vjp, Hvp)) else {}
+        given = {n: np.asarray(v) for n, v in (seeds or {}).items()} if isinstance(query, (Jvp, Vjp, Hvp)) or getattr(query, "product", False) else {}
         asks.append(Ask(query, {n: Type(a.dtype, a.shape) for n, a in given.items()}))
         arrays |= {seed_name(k, n): a for n, a in given.items()}
     work = prepare(Request(graph, types(graph), tuple(asks)), PLENTY)
@@ -40,6 +57,7 @@ def answers(graph: Graph, values: dict[str, Any], *queries: Query, seeds: dict[s
     return collected.answers()
 
 
+PAIRS = build(lambda x, a: (x, a), x=F64[3], a=F64[3])
 CUBES = build(lambda x, a: np.sum(a * x**3), x=F64[3], a=F64[3])
 X, A = np.array([1.0, 2.0, -3.0]), np.array([0.5, 1.0, 2.0])
 
@@ -57,6 +75,55 @@ def test_every_verb_answers_with_the_closed_form() -> None:
             np.testing.assert_allclose(array, right, rtol=1e-14)  # a few roundings
 
 
+EXPS = build(lambda x, a: np.sum(np.exp(call("name", a * x, label="z"))), x=F64[3], a=F64[3])
+LINES = build(lambda x, a: a * x, x=F64[3], a=F64[3])
+G = np.exp(A * X) * A * A
+"""Of EXPS the diagonal of the Hessian, of its Gauss-Newton through z, and of the Fisher of LINES as rates."""
+
+CURVATURES: dict[str, tuple[Graph, Callable[..., Query], Any]] = {
+    "gauss_newton": (EXPS, lambda **options: GaussNewton(("x",), ("z",), **options), G),
+    "fisher": (LINES, lambda **options: Fisher(("x",), "poisson", **options), G),
+    "empirical_fisher": (LINES, lambda **options: EmpiricalFisher(("x",), **options), A * A),
+}
+
+
+@pytest.mark.parametrize("verb", CURVATURES)
+def test_a_curvature_is_a_product_many_products_or_a_matrix(verb: str) -> None:
+    graph, query, diagonal = CURVATURES[verb]
+    t = np.array([1.0, -2.0, 0.5])
+    product, matrix, blocks = answers(graph, {"x": X, "a": A}, query(product=True), query(), query(block=2), seeds={"x": t})
+    (many,) = answers(graph, {"x": X, "a": A}, query(product=True, many=True, block=2), seeds={"x": np.outer([1, 0, 3, -1, 2], t)})
+    for answer, wanted in ((product, diagonal * t), (matrix, np.diag(diagonal)), (blocks, np.diag(diagonal)), (many, np.outer([1, 0, 3, -1, 2], diagonal * t))):
+        (array,) = answer.arrays
+        assert array.shape == wanted.shape
+        np.testing.assert_allclose(array, wanted, rtol=1e-14)  # a few roundings
+
+
+@pytest.mark.parametrize("verb", CURVATURES)
+def test_a_product_at_batched_points_is_one_at_each(verb: str) -> None:
+    graph, query, _ = CURVATURES[verb]
+    points, t = np.stack([X, 0.5 * X, 0 * X, -X]), np.array([1.0, -2.0, 0.5])
+    ask = Ask(query(product=True), {"x": F64[3]})
+    work = prepare(Request(graph, {"x": F64[4, 3], "a": F64[3]}, (ask,), frozenset({"x"})), PLENTY)
+    collected = Collected(work)
+    for event in deliver(work, {"x": points, "a": A, seed_name(0, "x"): t}, Local(), never):
+        collected.add(event)
+    (array,) = collected.answers()[0].arrays
+    weights = np.ones((4, 3)) if verb == "empirical_fisher" else np.exp(A * points)
+    np.testing.assert_allclose(array, weights * A * A * t, rtol=1e-14)
+
+
+def test_a_matrix_is_swept_in_blocks_within_its_promise_and_says_what_it_is() -> None:
+    graph = build(lambda w, X: np.tanh(X @ w), w=F64[40], X=F64[100, 40])
+    for query, said in ((Fisher(("w",), "normal", block=7), "the Fisher information"), (EmpiricalFisher(("w",), block=7), "the empirical Fisher")):
+        work = prepare(Request(graph, types(graph), (Ask(query, {}),)), PLENTY)
+        (sweep,) = work.plan.sweeps
+        assert (sweep.rows, sweep.blocks) == (40, 6)
+        assert said in describe(work.plan) and "40 columns in 6 blocks of 7" in describe(work.plan)
+        assert "tanh" not in {node.op for node in sweep.each.nodes}  # the forward pass is made once
+        assert [node.op for node in work.plan.once.nodes].count("tanh") == 1
+
+
 REFUSED: dict[str, tuple[Callable[[], Request], str]] = {
     "a missing input": (lambda: Request(CUBES, {"x": F64[3]}, (Ask(Value(), {}),)), "MISSING_INPUT"),
     "a surplus input": (lambda: Request(CUBES, {**types(CUBES), "b": F64[3]}, (Ask(Value(), {}),)), "SURPLUS_INPUT"),
@@ -71,6 +138,17 @@ REFUSED: dict[str, tuple[Callable[[], Request], str]] = {
     "many tangents without an axis": (lambda: Request(CUBES, types(CUBES), (Ask(Hvp(("x",), True), {"x": F64[3]}),)), "SHAPE"),
     "a matrix at batched points": (
         lambda: Request(CUBES, {"x": F64[9, 3], "a": F64[3]}, (Ask(Hessian(("x",)), {}),), frozenset({"x"})),
+        "NOT_BUILT_YET",
+    ),
+    "a Gauss-Newton through nothing": (lambda: Request(EXPS, types(EXPS), (Ask(GaussNewton(("x",), ()), {}),)), "NOT_THROUGH"),
+    "a Gauss-Newton past which the output goes": (lambda: Request(EXPS, types(EXPS), (Ask(GaussNewton(("x",), ("y",)), {}),)), "NOT_THROUGH"),
+    "a Fisher of two parameters": (lambda: Request(PAIRS, types(PAIRS), (Ask(Fisher(("x",), "poisson"), {}),)), "SHAPE"),
+    "an empirical Fisher of a scalar": (lambda: Request(CUBES, types(CUBES), (Ask(EmpiricalFisher(("x",)), {}),)), "SHAPE"),
+    "a product without its tangent": (lambda: Request(EXPS, types(EXPS), (Ask(GaussNewton(("x",), ("z",), product=True), {}),)), "MISSING_INPUT"),
+    "a matrix with a tangent": (lambda: Request(EXPS, types(EXPS), (Ask(GaussNewton(("x",), ("z",)), {"x": F64[3]}),)), "SURPLUS_INPUT"),
+    "many products without tangents": (lambda: Request(EXPS, types(EXPS), (Ask(GaussNewton(("x",), ("z",), many=True), {}),)), "MISSING_INPUT"),
+    "a Fisher matrix at batched points": (
+        lambda: Request(LINES, {"x": F64[9, 3], "a": F64[3]}, (Ask(Fisher(("x",), "normal"), {}),), frozenset({"x"})),
         "NOT_BUILT_YET",
     ),
     "different numbers of points": (
@@ -131,6 +209,13 @@ NOT_FINITE: dict[str, tuple[Callable[..., Any], list[float], Query, str, bool]] 
     "log of 0 inside a sum": (lambda x: np.sum(2 * np.log(x) + 1), [1.0, 0.0], Value(), "log", False),
     "an exponential overflowing before it is subtracted": (lambda x: np.exp(x[0]) - np.exp(x[1]), [800.0, 900.0], Value(), "exp", False),
     "a second derivative by rows": (lambda x: np.sum(x**1.5), [1.0, 0.0], Hessian(("x",)), "power", True),
+    "a nan beside the second derivative of a determinant": (
+        lambda x: np.linalg.det(np.stack([x, x[::-1]])) * np.log(x[0]),
+        [-1.0, 2.0],
+        Hvp(("x",)),
+        "log",
+        False,
+    ),
     "a nan that came in with the point": (lambda x: np.sum(x * 2), [1.0, np.nan], Gradient(("x",)), "", False),
     "a nan that came in and went through": (lambda x: np.sum(x * x), [1.0, np.nan], Value(), "input", False),
 }
@@ -139,7 +224,7 @@ NOT_FINITE: dict[str, tuple[Callable[..., Any], list[float], Query, str, bool]] 
 @pytest.mark.parametrize("case", NOT_FINITE)
 def test_the_first_node_that_made_it_not_finite_is_named(case: str) -> None:
     f, x, query, op, in_derivative = NOT_FINITE[case]
-    (answer,) = answers(build(f, x=F64[2]), {"x": x}, query)
+    (answer,) = answers(build(f, x=F64[2]), {"x": x}, query, seeds={"x": [1.0, 1.0]})
     if not op:
         assert answer.notes == ()
         return

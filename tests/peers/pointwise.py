@@ -65,6 +65,7 @@ TWINS |= {
     "log_cosh": lambda x: jnp.log1p(2 * jnp.sinh(x / 2) ** 2),
     "mean_excess": lambda x: x + mills(x),
     "multigammaln": lambda x, dimension: special.multigammaln(x, dimension),
+    "name": lambda x, label: x,
     "polygamma": lambda x, order: special.polygamma(order, x),
     "pseudo_huber": lambda x, delta: delta**2 * (jnp.sqrt(1 + (x / delta) ** 2) - 1),
     "scale": lambda p, t: jnp.where(t == 0, t, p * jnp.where(t == 0, 1, t)),

@@ -1,7 +1,7 @@
 """Queries and their seeds survive the wire; what is left open is filled in; what is unset or unknown is refused."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from backsweep.wire.queries import decode_queries, decode_query, encode_query
 from backsweep_engine import query as ask
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Type
+from backsweep_engine.transforms.curvature import Family
 from support.graphs import F64, I64, build
 
 GRAPH = build(lambda w, X, n: (X @ w).sum(), w=F64[3], X=F64[4, 3], n=I64[2])
@@ -34,6 +35,15 @@ QUERIES = [
     (ask.Jacobian(("w",), "auto"), {}),
     (ask.Hessian(("w",), 2**40), {}),
     (ask.HessianDiagonal(("w",), 3), {}),
+    (ask.GaussNewton(("w",), ("z", "[0]"), block=3), {}),
+    (ask.GaussNewton(("w",), ("z",), product=True), {"w": VECTOR}),
+    (ask.GaussNewton(("w",), ("z",), product=True, many=True, block=2), {"w": np.zeros((5, 3))}),
+    (ask.Fisher(("w",), "bernoulli"), {}),
+    *[(ask.Fisher(("w",), family, product=True), {"w": VECTOR}) for family in get_args(Family)],
+    (ask.Fisher(("w", "X"), "normal", product=True, many=True), {"w": np.zeros((2, 3)), "X": array_ref(np.ones((2, 4, 3)))}),
+    (ask.EmpiricalFisher(("w",), block=9), {}),
+    (ask.EmpiricalFisher(("w",), product=True), {"w": VECTOR}),
+    (ask.EmpiricalFisher(("w",), product=True, many=True), {"w": np.zeros((0, 3))}),
     (ask.Check(("w",), seed=2**64 - 1, directions=1024, max_worst=64, block=5), {}),
     (ask.Check(("w",), given=True, seed=0), {"w": VECTOR}),
 ]
@@ -81,6 +91,13 @@ WRONG = [
     ("has an unknown mode", pb.Query.FromString(b"\x72\x02\x08\x09\x18\x01"), "UNKNOWN_FIELD", "mode"),
     ("has no layout for a Jacobian", pb.Query(jacobian=pb.Jacobian(mode=pb.MODE_AUTO)), "MALFORMED", "layout"),
     ("has no layout for a Hessian", pb.Query(hessian=pb.Hessian()), "MALFORMED", "layout"),
+    ("has no layout for a Gauss-Newton matrix", pb.Query(gauss_newton=pb.GaussNewton(through=["z"])), "MALFORMED", "layout"),
+    ("has no layout for a Fisher matrix", pb.Query(fisher=pb.Fisher(family=pb.FAMILY_NORMAL)), "MALFORMED", "layout"),
+    ("has no layout for an empirical Fisher matrix", pb.Query(empirical_fisher=pb.EmpiricalFisher()), "MALFORMED", "layout"),
+    ("wants a sparse Fisher", pb.Query(fisher=pb.Fisher(family=pb.FAMILY_NORMAL), layout=pb.LAYOUT_SPARSE), "NOT_BUILT_YET", "layout"),
+    ("has no family for a Fisher", pb.Query(fisher=pb.Fisher(tangents=[binding()])), "MALFORMED", "family"),
+    ("has an unknown family", pb.Query.FromString(b"\xaa\x01\x02\x08\x09\x18\x01"), "UNKNOWN_FIELD", "family"),
+    ("goes through too many values", pb.Query(gauss_newton=pb.GaussNewton(through=["z"] * 65, tangents=[binding()])), "TOO_LARGE", "through"),
     ("wants a sparse matrix", pb.Query(hessian=pb.Hessian(), layout=pb.LAYOUT_SPARSE), "NOT_BUILT_YET", "layout"),
     ("has an unknown layout", pb.Query(hessian=pb.Hessian(), layout=9), "UNKNOWN_FIELD", "layout"),  # type: ignore[arg-type]
     ("has an unknown field", pb.Query.FromString(b"\x42\x00\xf8\x01\x01"), "UNKNOWN_FIELD", "Query"),

@@ -21,6 +21,14 @@ class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODE_FORWARD: _ClassVar[Mode]
     MODE_REVERSE: _ClassVar[Mode]
 
+class Family(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FAMILY_UNSPECIFIED: _ClassVar[Family]
+    FAMILY_NORMAL: _ClassVar[Family]
+    FAMILY_BERNOULLI: _ClassVar[Family]
+    FAMILY_CATEGORICAL: _ClassVar[Family]
+    FAMILY_POISSON: _ClassVar[Family]
+
 class NonFiniteKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NON_FINITE_KIND_UNSPECIFIED: _ClassVar[NonFiniteKind]
@@ -40,6 +48,11 @@ MODE_UNSPECIFIED: Mode
 MODE_AUTO: Mode
 MODE_FORWARD: Mode
 MODE_REVERSE: Mode
+FAMILY_UNSPECIFIED: Family
+FAMILY_NORMAL: Family
+FAMILY_BERNOULLI: Family
+FAMILY_CATEGORICAL: Family
+FAMILY_POISSON: Family
 NON_FINITE_KIND_UNSPECIFIED: NonFiniteKind
 NON_FINITE_KIND_NAN: NonFiniteKind
 NON_FINITE_KIND_INFINITE: NonFiniteKind
@@ -73,7 +86,7 @@ class ChunkedArray(_message.Message):
     def __init__(self, type: _Optional[_Union[_types_pb2.Type, _Mapping]] = ..., transfer: _Optional[int] = ...) -> None: ...
 
 class Query(_message.Message):
-    __slots__ = ("wrt", "block_rows", "layout", "value", "gradient", "value_and_gradient", "jvp", "vjp", "hvp", "jacobian", "hessian", "hessian_diagonal", "check")
+    __slots__ = ("wrt", "block_rows", "layout", "value", "gradient", "value_and_gradient", "jvp", "vjp", "hvp", "jacobian", "hessian", "hessian_diagonal", "check", "gauss_newton", "fisher", "empirical_fisher")
     WRT_FIELD_NUMBER: _ClassVar[int]
     BLOCK_ROWS_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +100,9 @@ class Query(_message.Message):
     HESSIAN_FIELD_NUMBER: _ClassVar[int]
     HESSIAN_DIAGONAL_FIELD_NUMBER: _ClassVar[int]
     CHECK_FIELD_NUMBER: _ClassVar[int]
+    GAUSS_NEWTON_FIELD_NUMBER: _ClassVar[int]
+    FISHER_FIELD_NUMBER: _ClassVar[int]
+    EMPIRICAL_FISHER_FIELD_NUMBER: _ClassVar[int]
     wrt: _containers.RepeatedScalarFieldContainer[str]
     block_rows: int
     layout: Layout
@@ -100,7 +116,10 @@ class Query(_message.Message):
     hessian: Hessian
     hessian_diagonal: HessianDiagonal
     check: Check
-    def __init__(self, wrt: _Optional[_Iterable[str]] = ..., block_rows: _Optional[int] = ..., layout: _Optional[_Union[Layout, str]] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., gradient: _Optional[_Union[Gradient, _Mapping]] = ..., value_and_gradient: _Optional[_Union[ValueAndGradient, _Mapping]] = ..., jvp: _Optional[_Union[Jvp, _Mapping]] = ..., vjp: _Optional[_Union[Vjp, _Mapping]] = ..., hvp: _Optional[_Union[Hvp, _Mapping]] = ..., jacobian: _Optional[_Union[Jacobian, _Mapping]] = ..., hessian: _Optional[_Union[Hessian, _Mapping]] = ..., hessian_diagonal: _Optional[_Union[HessianDiagonal, _Mapping]] = ..., check: _Optional[_Union[Check, _Mapping]] = ...) -> None: ...
+    gauss_newton: GaussNewton
+    fisher: Fisher
+    empirical_fisher: EmpiricalFisher
+    def __init__(self, wrt: _Optional[_Iterable[str]] = ..., block_rows: _Optional[int] = ..., layout: _Optional[_Union[Layout, str]] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., gradient: _Optional[_Union[Gradient, _Mapping]] = ..., value_and_gradient: _Optional[_Union[ValueAndGradient, _Mapping]] = ..., jvp: _Optional[_Union[Jvp, _Mapping]] = ..., vjp: _Optional[_Union[Vjp, _Mapping]] = ..., hvp: _Optional[_Union[Hvp, _Mapping]] = ..., jacobian: _Optional[_Union[Jacobian, _Mapping]] = ..., hessian: _Optional[_Union[Hessian, _Mapping]] = ..., hessian_diagonal: _Optional[_Union[HessianDiagonal, _Mapping]] = ..., check: _Optional[_Union[Check, _Mapping]] = ..., gauss_newton: _Optional[_Union[GaussNewton, _Mapping]] = ..., fisher: _Optional[_Union[Fisher, _Mapping]] = ..., empirical_fisher: _Optional[_Union[EmpiricalFisher, _Mapping]] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ()
@@ -151,6 +170,34 @@ class Hessian(_message.Message):
 class HessianDiagonal(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class GaussNewton(_message.Message):
+    __slots__ = ("through", "tangents", "many")
+    THROUGH_FIELD_NUMBER: _ClassVar[int]
+    TANGENTS_FIELD_NUMBER: _ClassVar[int]
+    MANY_FIELD_NUMBER: _ClassVar[int]
+    through: _containers.RepeatedScalarFieldContainer[str]
+    tangents: _containers.RepeatedCompositeFieldContainer[Binding]
+    many: bool
+    def __init__(self, through: _Optional[_Iterable[str]] = ..., tangents: _Optional[_Iterable[_Union[Binding, _Mapping]]] = ..., many: bool = ...) -> None: ...
+
+class Fisher(_message.Message):
+    __slots__ = ("family", "tangents", "many")
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
+    TANGENTS_FIELD_NUMBER: _ClassVar[int]
+    MANY_FIELD_NUMBER: _ClassVar[int]
+    family: Family
+    tangents: _containers.RepeatedCompositeFieldContainer[Binding]
+    many: bool
+    def __init__(self, family: _Optional[_Union[Family, str]] = ..., tangents: _Optional[_Iterable[_Union[Binding, _Mapping]]] = ..., many: bool = ...) -> None: ...
+
+class EmpiricalFisher(_message.Message):
+    __slots__ = ("tangents", "many")
+    TANGENTS_FIELD_NUMBER: _ClassVar[int]
+    MANY_FIELD_NUMBER: _ClassVar[int]
+    tangents: _containers.RepeatedCompositeFieldContainer[Binding]
+    many: bool
+    def __init__(self, tangents: _Optional[_Iterable[_Union[Binding, _Mapping]]] = ..., many: bool = ...) -> None: ...
 
 class Check(_message.Message):
     __slots__ = ("own", "given", "seed", "directions", "max_worst")

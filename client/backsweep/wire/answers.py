@@ -48,6 +48,8 @@ class Usage:
 
 def is_matrix(query: ask.Query) -> bool:
     """Whether its answer is one matrix rather than arrays like the inputs or outputs."""
+    if isinstance(query, ask.Curvature) and not query.product:
+        return True
     return isinstance(query, ask.Jacobian | ask.Hessian) or bool(getattr(query, "many", False))
 
 

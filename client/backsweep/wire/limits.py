@@ -33,6 +33,9 @@ MAX_HAVE_RANGES = 10_000
 MAX_MISSING_LISTED = 32
 """Blobs that one MISSING_BLOB lists."""
 
+MAX_THROUGH = 64
+"""Values a gauss_newton names."""
+
 # Arrays and types.
 
 MAX_RANK = 32

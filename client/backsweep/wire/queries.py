@@ -14,6 +14,7 @@ from backsweep.v1 import query_pb2 as pb
 from backsweep_engine import query as ask
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph
+from backsweep_engine.transforms.curvature import Family
 
 from . import limits
 from .arrays import Array, ArrayRef
@@ -24,6 +25,13 @@ from .scan import refuse_unknown
 
 _MODES: dict[ask.Mode, pb.Mode] = {"auto": pb.MODE_AUTO, "forward": pb.MODE_FORWARD, "reverse": pb.MODE_REVERSE}
 _MODE_OF = {int(number): mode for mode, number in _MODES.items()}
+_FAMILIES: dict[Family, pb.Family] = {
+    "normal": pb.FAMILY_NORMAL,
+    "bernoulli": pb.FAMILY_BERNOULLI,
+    "categorical": pb.FAMILY_CATEGORICAL,
+    "poisson": pb.FAMILY_POISSON,
+}
+_FAMILY_OF = {int(number): family for family, number in _FAMILIES.items()}
 _VERBS = [field.name for field in pb.Query.DESCRIPTOR.oneofs_by_name["ask"].fields]
 
 Wrt = tuple[str, ...]
@@ -65,9 +73,17 @@ def encode_query(query: ask.Query, seeds: Mapping[str, Array | ArrayRef] | None 
             message.layout = pb.LAYOUT_DENSE
         case ask.HessianDiagonal():
             message.hessian_diagonal.SetInParent()
+        case ask.GaussNewton():
+            message.gauss_newton.CopyFrom(pb.GaussNewton(through=query.through, tangents=bindings, many=query.many))
+        case ask.Fisher():
+            message.fisher.CopyFrom(pb.Fisher(family=_FAMILIES[query.family], tangents=bindings, many=query.many))
+        case ask.EmpiricalFisher():
+            message.empirical_fisher.CopyFrom(pb.EmpiricalFisher(tangents=bindings, many=query.many))
         case ask.Check():
             subject: dict[str, Any] = {"given": pb.GivenGradient(gradient=bindings)} if query.given else {"own": pb.OwnDerivative()}
             message.check.CopyFrom(pb.Check(seed=query.seed, directions=query.directions, max_worst=query.max_worst, **subject))
+    if isinstance(query, ask.Curvature) and not query.product:
+        message.layout = pb.LAYOUT_DENSE
     return message
 
 
@@ -96,7 +112,7 @@ def decode_query(message: pb.Query, graph: Graph, bound: Iterable[str] = (), *, 
         raise GraphError("a query asks for nothing", name="ask", allowed=", ".join(_VERBS))
     if verb == "value" and message.wrt:
         raise GraphError("a value has no wrt", name="wrt", got=", ".join(message.wrt)[:64], allowed="none")
-    if verb in ("jacobian", "hessian"):
+    if verb in ("jacobian", "hessian") or (verb in _CURVATURES and not getattr(message, verb).tangents):
         _require_layout(message.layout)
     wrt = decode_wrt(message.wrt, graph, bound)
     query, seeds = _DECODERS[verb](getattr(message, verb), wrt, message.block_rows)
@@ -128,6 +144,24 @@ def _jacobian(message: pb.Jacobian, wrt: Wrt, block: int) -> Decoded:
     return ask.Jacobian(wrt, mode, block), ()
 
 
+def _gauss_newton(message: pb.GaussNewton, wrt: Wrt, block: int) -> Decoded:
+    if len(message.through) > limits.MAX_THROUGH:
+        got, allowed = str(len(message.through)), f"at most {limits.MAX_THROUGH}"
+        raise GraphError("through names too many values", reason="TOO_LARGE", name="through", got=got, allowed=allowed)
+    return ask.GaussNewton(wrt, tuple(message.through), bool(message.tangents), message.many, block), message.tangents
+
+
+def _fisher(message: pb.Fisher, wrt: Wrt, block: int) -> Decoded:
+    family = _FAMILY_OF.get(message.family)
+    if family is None:
+        raise GraphError("the family of a Fisher is not set", name="family", got="FAMILY_UNSPECIFIED", allowed=", ".join(_FAMILIES))
+    return ask.Fisher(wrt, family, bool(message.tangents), message.many, block), message.tangents
+
+
+def _empirical_fisher(message: pb.EmpiricalFisher, wrt: Wrt, block: int) -> Decoded:
+    return ask.EmpiricalFisher(wrt, bool(message.tangents), message.many, block), message.tangents
+
+
 def _check(message: pb.Check, wrt: Wrt, block: int) -> Decoded:
     for name, got, most in (("directions", message.directions, limits.MAX_DIRECTIONS), ("max_worst", message.max_worst, limits.MAX_WORST)):
         if got > most:
@@ -150,8 +184,12 @@ _DECODERS: dict[str, Callable[[Any, Wrt, int], Decoded]] = {
     "jacobian": _jacobian,
     "hessian": lambda message, wrt, block: (ask.Hessian(wrt, block), ()),
     "hessian_diagonal": lambda message, wrt, block: (ask.HessianDiagonal(wrt, block), ()),
+    "gauss_newton": _gauss_newton,
+    "fisher": _fisher,
+    "empirical_fisher": _empirical_fisher,
     "check": _check,
 }
+_CURVATURES = ("gauss_newton", "fisher", "empirical_fisher")
 
 
 def _require_layout(layout: int) -> None:

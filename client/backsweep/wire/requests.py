@@ -138,5 +138,11 @@ def _messages(message: Message) -> Iterator[query_pb2.Binding]:
                 yield from query.vjp.cotangents
             case "hvp":
                 yield from query.hvp.tangents
+            case "gauss_newton":
+                yield from query.gauss_newton.tangents
+            case "fisher":
+                yield from query.fisher.tangents
+            case "empirical_fisher":
+                yield from query.empirical_fisher.tangents
             case "check":
                 yield from query.check.given.gradient

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from ..errors import OverBudget
 from ..graph import Graph, Type
-from ..query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp, wrt_of
+from ..query import Check, Curvature, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp, wrt_of
 from ..transforms import derive
 from ..transforms.expand import expand
 from ..transforms.rewrite import positions
 from ..transforms.simplify import simplify
 from .drawing import Drawing
 from .plan import Axis, Plan, Promise
-from .sweeps import sweep_basis, sweep_rows
+from .sweeps import product_graph, sweep_basis, sweep_rows
 from .vectors import every_output
 
 
@@ -60,7 +60,7 @@ def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozen
             rows = list(range(graph.arity, derived.arity))
             count = next(iter(ask.seeds.values())).shape[0] if ask.seeds else 0
             sweep_rows(drawing, k, derived, names, rows, names, count, Axis.ROW)
-        elif isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)):
+        elif isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)) or (isinstance(ask.query, Curvature) and not ask.query.product):
             sweep_basis(drawing, k, graph, ask.query)
         elif not isinstance(ask.query, Check):  # a check plans its own rounds
             drawing.whole(k, derived, names)
@@ -90,8 +90,8 @@ def _derived(graph: Graph, query: Query) -> tuple[Graph, list[str]]:
             return every_output(graph, derive.jvp(graph, wrt)), list(query.wrt)
         case Vjp():
             return derive.vjp(graph, wrt), floating
-        case Hvp():
-            return derive.hvp(graph, wrt), list(query.wrt)
+    if isinstance(query, Hvp) or (isinstance(query, Curvature) and query.product):
+        return product_graph(graph, query), list(query.wrt)
     return graph, []
 
 

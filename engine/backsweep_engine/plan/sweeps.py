@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from ..errors import GraphError
 from ..graph import Graph, Node
 from ..ops.control import runs_forward
-from ..query import Hessian, HessianDiagonal, Jacobian
-from ..transforms import derive
+from ..query import Curvature, EmpiricalFisher, Fisher, GaussNewton, Hessian, HessianDiagonal, Hvp, Jacobian
+from ..transforms import curvature, derive
 from ..transforms.rewrite import positions, reached
 from ..transforms.simplify import simplify
 from .cost import node_cost
@@ -40,7 +40,7 @@ def sweep_rows(drawing: Drawing, query: int, derived: Graph, seeds: Sequence[str
     drawing.sweep(query, vector, known, rows, sweep)
 
 
-def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | Hessian | HessianDiagonal) -> None:
+def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | Hessian | HessianDiagonal | Curvature) -> None:
     wrt = positions(graph, asked.wrt)
     columns = [graph.input_types[i] for i in wrt]
     width = sum(t.size for t in columns)
@@ -50,14 +50,36 @@ def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | He
         pieces = graph.output_types if axis is Axis.COLUMN else tuple(columns)
     else:
         dot = isinstance(asked, HessianDiagonal)
-        vector = simplify(seeded(derive.hvp(graph, wrt), graph.arity, columns, common_dtype(columns), dot))
-        rows, axis, note = width, Axis.ROW if dot else Axis.COLUMN, "the Hessian's diagonal by HVPs" if dot else "the Hessian by HVPs, a column each"
+        vector = simplify(seeded(product_graph(graph, asked), graph.arity, columns, common_dtype(columns), dot))
+        rows, axis, note = width, Axis.ROW if dot else Axis.COLUMN, _NOTES[type(asked)]
         pieces = tuple(columns)
 
     def sweep(each: Graph, shared: tuple[str, ...]) -> Sweep:
         return Sweep(query, each, shared, (), rows, 1, axis, vector.output_types[0], pieces, note)
 
     drawing.sweep(query, vector, drawing.inputs, [graph.arity], sweep)
+
+
+def product_graph(graph: Graph, asked: Hvp | Hessian | HessianDiagonal | Curvature) -> Graph:
+    """The product of a symmetric matrix with a tangent: what is asked for, or what the matrix is made by."""
+    wrt = positions(graph, asked.wrt)
+    match asked:
+        case GaussNewton():
+            return curvature.gauss_newton(graph, wrt, asked.through)
+        case Fisher():
+            return curvature.fisher(graph, wrt, asked.family)
+        case EmpiricalFisher():
+            return curvature.empirical_fisher(graph, wrt)
+    return derive.hvp(graph, wrt)
+
+
+_NOTES: dict[type, str] = {
+    Hessian: "the Hessian by HVPs, a column each",
+    HessianDiagonal: "the Hessian's diagonal by HVPs",
+    GaussNewton: "the Gauss-Newton matrix by its products, a column each",
+    Fisher: "the Fisher information by its products, a column each",
+    EmpiricalFisher: "the empirical Fisher by its products, a column each",
+}
 
 
 def _jacobian_candidates(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> list[tuple[Graph, Axis, str]]:

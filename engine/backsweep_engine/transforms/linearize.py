@@ -72,7 +72,8 @@ def linearize(graph: Graph, wrt: Sequence[int], risky_inputs: bool = False) -> G
     for name, ref in floating:
         tangent = or_zeros(tangents.get(ref), builder, graph.type_of(ref))
         outputs.append((f"tangent.{name}", tangent.ref))
-    return builder.build(outputs)
+    # A rule may be spelled in compound ops (the cofactors' in prod); what is transposed and run has none.
+    return expand(builder.build(outputs))
 
 
 def _leaves_finite(node: Node) -> bool:

@@ -182,6 +182,7 @@ INDEPENDENT: dict[str, Any] = {
     "matmul": lambda a, b: np.einsum("...ik,...kj->...ij", a, b),
     "max": lambda x, axes: np.apply_over_axes(np.max, x, axes).reshape([d for a, d in enumerate(x.shape) if a not in axes]),
     "min": lambda x, axes: np.apply_over_axes(np.min, x, axes).reshape([d for a, d in enumerate(x.shape) if a not in axes]),
+    "name": lambda x, label: x,
     "pad": _pad,
     "prod": lambda x, axes: np.prod(x, axes, dtype=x.dtype),
     "put_add": _put_add,

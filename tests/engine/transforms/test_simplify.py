@@ -42,6 +42,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "transposes compose": lambda x: np.transpose(np.transpose(x.reshape(1, 2, 3), (1, 2, 0)), (1, 2, 0)),
     "transpose by nothing": lambda x: call("transpose", x, axes=(0, 1)),
     "where of one": lambda x: np.where(x > 0, x, x),
+    "a name": lambda x: call("name", np.sin(x), label="z") * 2,
     "log1p(exp x)": lambda x: np.log1p(np.exp(x)),
     "log(1 + exp x)": lambda x: np.log(1 + np.exp(x)),
     "log(exp x + 1)": lambda x: np.log(np.exp(x) + 1),
@@ -85,7 +86,7 @@ def test_a_rewrite_shrinks_the_graph_and_keeps_its_values(name: str) -> None:
             np.testing.assert_allclose(b, a, rtol=4e-16, atol=4e-16)
 
 
-@pytest.mark.parametrize("name", ["x + 0", "x * 1", "x / 1", "--x", "scale by 1", "where of one", "transpose twice", "x + -y"])
+@pytest.mark.parametrize("name", ["x + 0", "x * 1", "x / 1", "--x", "scale by 1", "where of one", "a name", "transpose twice", "x + -y"])
 def test_identities_hold_for_infinities_and_nan(name: str) -> None:
     graph = build(REWRITES[name], x=F64[2, 3])
     x = np.array([[np.inf, -np.inf, np.nan], [1e308, 5e-324, -1.0]])
