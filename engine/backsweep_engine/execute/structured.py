@@ -28,7 +28,9 @@ ProgramOf = Callable[[Graph], Program]
 
 def runner(node: Node, program_of: ProgramOf) -> Runner:
     """What runs a node that holds graphs."""
-    return _RUNNERS[node.op](program_of=program_of, types=node.types, **dict(node.attributes))
+    # `kept` is for those who derive the loop; it says nothing of how it runs.
+    attributes = {name: value for name, value in node.attributes if name != "kept"}
+    return _RUNNERS[node.op](program_of=program_of, types=node.types, **attributes)
 
 
 def _cond(*, then: Graph, otherwise: Graph, program_of: ProgramOf, types: Sequence[Type]) -> Runner:
