@@ -98,7 +98,7 @@ def while_loop(condition: Function, body: Function, init: Any, *, max_trips: int
                         reason="LOOP_CAP",
                         got=f"the condition still holds after {trips} trips",
                         allowed=f"at most {most}",
-                        hint="allow more (max_trips=), or make the condition end",
+                        hint="allow more (max_trips=; of an odeint, max_steps=), or make the condition end",
                         source=locate(),
                     )
                 init, trips = body(init), trips + 1
@@ -220,7 +220,7 @@ def _within_tape(length: int, carry: Sequence[Type]) -> tuple[int, ...]:
 
 def _root(length: int, degree: int) -> int:
     """The least k >= 1 with k ** degree >= length."""
-    k = max(1, round(length ** (1 / degree)) - 1)
+    k: int = max(1, round(length ** (1 / degree)) - 1)
     while k**degree < length:
         k += 1
     return k

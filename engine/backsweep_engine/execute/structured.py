@@ -96,7 +96,7 @@ def _capped(got: str, most: int) -> GraphError:
         reason="LOOP_CAP",
         got=got,
         allowed=f"at most {most}",
-        hint="allow more (max_trips=), or make the condition end",
+        hint="allow more (max_trips=; of an odeint, max_steps=), or make the condition end",
     )
 
 
