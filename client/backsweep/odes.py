@@ -46,7 +46,7 @@ ERROR = (F(71, 57600), F(0), F(-71, 16695), F(71, 1920), F(-17253, 339200), F(22
 SAFETY, BETA, LEAST, MOST = 0.9, 0.04, 0.2, 10.0
 """Of the controller: a step grows by at most MOST and shrinks by no less than LEAST."""
 
-OPTIONS = {"rk4": {"steps": 1}, "dopri5": {"rtol": 1.4e-8, "atol": 1.4e-8, "max_steps": 1000}}
+OPTIONS: dict[str, dict[str, Any]] = {"rk4": {"steps": 1}, "dopri5": {"rtol": 1.4e-8, "atol": 1.4e-8, "max_steps": 1000}}
 
 
 def odeint(
@@ -92,22 +92,20 @@ def _solved(f: Function, y0: Any, t: Any, args: tuple[Any, ...], method: str, gi
     times = times.astype(np.float64)
     equation = Equation(f, tree, tuple(args))
 
-    if method == "rk4":
-
-        def through(y: Any, ends: Any) -> tuple[Any, Any]:
-            y = _rk4(equation, y, *ends, checkpoint=checkpoint, **options)
+    def through(carry: Any, ends: Any) -> tuple[Any, Any]:
+        """From one time to the next: what the method carries, and the solution there."""
+        t0, t1 = ends
+        if method == "rk4":
+            y = _rk4(equation, carry, t0, t1, checkpoint, **options)
             return y, y
+        carry = _dopri5(equation, carry, t0, t1, span, checkpoint, **options)
+        return carry, carry[0]
 
-        first: Any = start
-    else:
+    first: Any = start
+    if method == "dopri5":
         slope = equation(start, times[0])
         span = stop_gradient(np.sum(abs(np.diff(times))))
         size = _first_size(equation, start, slope, times, options["rtol"], options["atol"])
-
-        def through(carry: Any, ends: Any) -> tuple[Any, Any]:
-            carry = _dopri5(equation, carry, *ends, span=span, checkpoint=checkpoint, **options)
-            return carry, carry[0]
-
         first = (start, slope, size, np.float64(1e-4))
     if times.shape[0] == 1:
         return tree.unflatten([leaf[None] for leaf in start])
@@ -129,7 +127,7 @@ class Equation:
         return [_alike(slope, leaf, path) for slope, leaf, path in zip(found, y, self.tree.paths("f(y, t)"), strict=True)]
 
 
-def _rk4(equation: Equation, y: Leaves, t0: Any, t1: Any, steps: int, checkpoint: Checkpoint) -> Leaves:
+def _rk4(equation: Equation, y: Leaves, t0: Any, t1: Any, checkpoint: Checkpoint, *, steps: int) -> Leaves:
     h = (t1 - t0) / steps
 
     def step(i: Any, y: Leaves) -> Leaves:
@@ -145,7 +143,7 @@ def _rk4(equation: Equation, y: Leaves, t0: Any, t1: Any, steps: int, checkpoint
 
 
 def _dopri5(
-    equation: Equation, carry: Any, t0: Any, t1: Any, *, span: Any, rtol: float, atol: float, max_steps: int, checkpoint: Checkpoint
+    equation: Equation, carry: Any, t0: Any, t1: Any, span: Any, checkpoint: Checkpoint, *, rtol: float, atol: float, max_steps: int
 ) -> tuple[Leaves, Leaves, Any, Any]:
     """From t0 to t1. Carried from one interval to the next: y, its slope, the size the next step is tried with, the last error."""
     y, slope, size, error = carry
@@ -216,7 +214,10 @@ def _first_size(equation: Equation, y: Leaves, slope: Leaves, times: Any, rtol: 
 def _combined(weights: Sequence[Any], slopes: Sequence[Leaves]) -> Leaves:
     """The weighted sum of the slopes."""
     used = [(float(w), k) for w, k in zip(weights, slopes, strict=True) if w]
-    return [sum((w * leaf for w, leaf in zip([w for w, _ in used[1:]], leaves[1:], strict=True)), used[0][0] * leaves[0]) for leaves in zip(*[k for _, k in used], strict=True)]
+    return [
+        sum((w * leaf for w, leaf in zip([w for w, _ in used[1:]], leaves[1:], strict=True)), used[0][0] * leaves[0])
+        for leaves in zip(*[k for _, k in used], strict=True)
+    ]
 
 
 def _scaled(y: Leaves, h: Any) -> Leaves:

@@ -118,8 +118,8 @@ POINT = draw([F64[3], F64[4, 3], F64[3]], (REALS,), 0)
 SEEDS = directions([F64[3], F64[4, 3], F64[3]], 0)
 
 
-WAYS = [(False, ()), (True, ()), (False, (2,)), (True, (3,)), (False, (2, 2))]
-"""Whether reversed, and what is kept: of 4 trips in two segments of 2, or 3 of which the last is empty ..., or two levels."""
+WAYS = [(False, ()), (True, ()), (False, (2,)), (True, (3,))]
+"""Whether reversed, and what is kept (more of that in test_tape.py)."""
 
 
 @pytest.mark.parametrize(("reverse", "kept"), WAYS)
