@@ -2,7 +2,7 @@
 
 On plain arrays, outside a trace, they are plain Python loops. Values a body uses from outside become
 operands of the loop. Memory of a reverse sweep: what is carried, once a trip; with checkpoint="sqrt",
-about 2 sqrt(trips) times, for one or two more forward passes. How much is kept is told the engine as the attribute
+about 2 sqrt(trips) times, for one more forward pass or two. How much is kept is told the engine as the attribute
 `kept` of the loop's node, chosen here from bounds and bytes alone; how it is kept is the engine's.
 """
 
@@ -85,7 +85,7 @@ def while_loop(condition: Function, body: Function, init: Any, *, max_trips: int
 
     More than `max_trips` trips (MAX_TRIPS if not given) are an error (LOOP_CAP). Derivatives make as many trips as the
     loop did; a reverse sweep keeps what is carried for all of max_trips trips or, with `checkpoint`, as for scan. A loop
-    without max_trips keeps about 2 sqrt(MAX_TRIPS) carries, or as many fewer as fit TAPE_BYTES, for one or two more forward passes.
+    without max_trips keeps about 2 sqrt(MAX_TRIPS) carries, or fewer, so that they fit TAPE_BYTES, for two to four more forward passes.
     """
     with _Shown():
         parent = tracing(init)

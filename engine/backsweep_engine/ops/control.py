@@ -20,7 +20,7 @@ _VECTOR = Type(FLOAT64, (3,))
 Types = tuple[Type, ...]
 
 MAX_LEVELS = 3
-"""Of `kept`: each is one more forward pass, and makes the loop's reverse sweep half as large a graph again."""
+"""Of `kept`: each is one more forward pass of a reverse sweep, and some more scans in its graph."""
 
 
 def _names(types: Sequence[Type]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -241,6 +242,26 @@ def test_derivatives_grow_by_a_constant_for_each_level_not_by_a_factor() -> None
     sizes = [[derived(waning(kept, 10**6)).size for kept in ((100,), (100, 100), (100, 100, 100))] for derived in (_gradient, _hvp)]
     for small, middle, large in sizes:
         assert large - middle < 2 * (middle - small)
+
+
+def nested(levels: int) -> Graph:
+    def f(c: Any, level: int) -> Any:
+        return np.sin(c) if level == 0 else scan(lambda v: f(v, level - 1), [c], length=4, kept=(2,))[0]
+
+    return build(lambda x: np.sum(f(x, levels)), x=F64[2])
+
+
+def test_fifteen_levels_of_loops_that_keep_less_are_differentiated_in_time_that_grows_with_their_number() -> None:
+    """Any pass that transposes a body twice per level would take 2**15 times as long: a minute."""
+    started = time.process_time()
+    graph = nested(15)
+    assert derive.gradient(graph, [0]).size < 1500
+    assert time.process_time() - started < 15
+    shallow, x = nested(3), np.array([0.5, 2.0])
+    c, slope = x, np.ones(2)
+    for _ in range(4**3):
+        slope, c = slope * np.cos(c), np.sin(c)
+    np.testing.assert_allclose(one(derive.gradient(shallow, [0]), x), slope, rtol=1e-12)
 
 
 def _gradient(graph: Graph) -> Graph:

@@ -164,15 +164,16 @@ def _transpose(
     types = loop.body.input_types
     at = int(loop.counted)
     builder = next(c.builder for c in cs if c is not None)
-    back = _backward(loop, flags[at:], [c is not None for c in cs], transpose)
-    if back.stacked and loop.kept:
+    linear = loop.settled(flags[at:])
+    if loop.kept and not all(linear[: loop.carries]):
         segment, count = segmented(loop)
         if count > 1:
             return _transpose_nest(loop, segment, count, operands, flags, cs, transpose)
         loop = segment
+    back = _backward(loop, flags[at:], [c is not None for c in cs], transpose)
     trips = [x for x in operands[:at] if isinstance(x, Term)]
     known = {i: x for i, x in enumerate(operands[at:]) if isinstance(x, Term)}
-    stacks = _carried_alone(loop, loop.settled(flags[at:]), back.stacked, trips, known, builder)
+    stacks = _carried_alone(loop, linear, back.stacked, trips, known, builder)
     carry = [*[or_zeros(cs[j], builder, types[j]) for j in back.carried], *[zeros(builder, types[i]) for i in back.summed]]
     xs = [*stacks, *[known[i] for i in back.xs], *[c for o in back.yielded if (c := cs[o]) is not None]]
     results = scanned(trips, carry, xs, [known[i] for i in back.stays], builder, back.body, replace(loop, reverse=not loop.reverse))
