@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from backsweep_engine.errors import GraphError
+from backsweep_engine.execute.structured import capped
 from backsweep_engine.graph import Builder, Graph, Type
 from backsweep_engine.ops.build import broadcast, call_several, cast, common_builder, lift
 from backsweep_engine.ops.control import MAX_LEVELS
@@ -93,14 +94,7 @@ def while_loop(condition: Function, body: Function, init: Any, *, max_trips: int
             trips, most = 0, _most(max_trips)
             while condition(init):
                 if trips == most:
-                    raise GraphError(
-                        "a loop did not end within its bound",
-                        reason="LOOP_CAP",
-                        got=f"the condition still holds after {trips} trips",
-                        allowed=f"at most {most}",
-                        hint="allow more (max_trips=; of an odeint, max_steps=), or make the condition end",
-                        source=locate(),
-                    )
+                    raise capped(f"the condition still holds after {trips} trips", most)
                 init, trips = body(init), trips + 1
             return init
 
