@@ -1,0 +1,10 @@
+"""The workloads, in the order of the table. One module a family; a workload is added to its WORKLOADS."""
+
+from __future__ import annotations
+
+from ..workload import Workload
+from . import chain, jacobians, logistic, mixture, ode, perceptron, rosenbrock, tiny
+
+FAMILIES = (tiny, rosenbrock, chain, logistic, perceptron, mixture, jacobians, ode)
+
+WORKLOADS: dict[str, Workload] = {workload.name: workload for family in FAMILIES for workload in family.WORKLOADS}
