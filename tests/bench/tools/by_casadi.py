@@ -71,11 +71,6 @@ def gradient(f: Function, kind: str = "MX") -> Program:
     return _program(f, lambda ca, y, x, v: [ca.gradient(y, one) for one in x], kind, True)
 
 
-def forward_gradient(f: Function, kind: str = "MX") -> Program:
-    """As a Jacobian of one row, by tangents."""
-    return _program(f, lambda ca, y, x, v: [ca.jtimes(y, one, getattr(ca, kind).eye(one.numel())) for one in x], kind, True)
-
-
 def gradient_and_hvp(f: Function, kind: str = "MX") -> Program:
     def derive(ca: Any, y: Any, x: list[Any], v: list[Any]) -> list[Any]:
         slope = ca.gradient(y, x[0])

@@ -34,7 +34,7 @@ def tensors(inputs: Inputs) -> tuple[list[Any], list[Any], list[Any]]:
     """Point (to be differentiated by), data, seeds."""
     import torch
 
-    made = [[torch.from_numpy(a.copy()) if a.ndim else torch.tensor(a.item()) for a in part] for part in (inputs.point.values(), inputs.data.values(), inputs.seeds)]
+    made = [[torch.from_numpy(a.copy()) for a in part] for part in (inputs.point.values(), inputs.data.values(), inputs.seeds)]
     for x in made[0]:
         x.requires_grad_()
     return made[0], made[1], made[2]

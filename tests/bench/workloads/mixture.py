@@ -28,35 +28,39 @@ def make(d: int, clusters: int, n: int) -> Inputs:
 
 
 def loss(xp: Any, alphas: Any, means: Any, icf: Any, x: Any, place: Any, eye: Any, none: Any) -> Any:
-    d = x.shape[1]
+    """Q (x - mu) as one product for all clusters, Q x less Q mu."""
+    (n, d), clusters = x.shape, len(alphas)
     logs, rest = icf[:, :d], icf[:, d:]
     scales, volume = xp.exp(logs), xp.sum(logs, 1)
     Q = xp.concatenate([none, rest], 1)[:, place] + eye * scales[:, None, :]
-    away = x[None] - means[:, None]  # (clusters, n, d)
-    white = away @ xp.swapaxes(Q, 1, 2)
-    inside = alphas[:, None] + volume[:, None] - xp.sum(white * white, 2) / 2
-    fit = xp.sum(xp.logsumexp(inside, 0)) - x.shape[0] * xp.logsumexp(alphas, 0)
+    moved = xp.reshape(Q @ means[:, :, None], (clusters * d,))
+    white = xp.reshape(x @ xp.reshape(Q, (clusters * d, d)).T - moved, (n, clusters, d))
+    inside = alphas + volume - xp.sum(white * white, 2) / 2
+    fit = xp.sum(xp.logsumexp(inside, 1)) - n * xp.logsumexp(alphas, 0)
     return fit + GAMMA**2 / 2 * (xp.sum(scales * scales) + xp.sum(rest * rest)) - M * xp.sum(volume)
 
 
 def gradient(alphas: Array, means: Array, icf: Array, x: Array, place: Array, eye: Array, none: Array) -> tuple[Array, Array, Array]:
-    """With responsibilities r: by Q, -sum_n r white away' ; by a mean, Q' sum_n r white."""
-    n, d = x.shape
+    """With responsibilities r: by Q, -sum_n r white (x - mu)' ; by a mean, Q' sum_n r white."""
+    (n, d), k = x.shape, len(alphas)
     logs, rest = icf[:, :d], icf[:, d:]
     Q = np.concatenate([none, rest], 1)[:, place] + eye * np.exp(logs)[:, None, :]
-    away = x[None] - means[:, None]
-    white = away @ Q.swapaxes(1, 2)
-    inside = (alphas + logs.sum(1))[:, None] - np.einsum("knd,knd->kn", white, white) / 2
-    r = np.exp(inside - inside.max(0))
-    r /= r.sum(0)
-    white *= r[..., None]
-    by_Q = GAMMA**2 * Q - white.swapaxes(1, 2) @ away
+    white = x @ Q.reshape(k * d, d).T
+    white -= np.einsum("kij,kj->ki", Q, means).ravel()
+    cubes = white.reshape(n, k, d)
+    r = alphas + logs.sum(1) - np.einsum("nkd,nkd->nk", cubes, cubes) / 2
+    r -= r.max(1, keepdims=True)
+    np.exp(r, out=r)
+    r /= r.sum(1, keepdims=True)
+    cubes *= r[:, :, None]
+    total = cubes.sum(0)
+    by_Q = GAMMA**2 * Q + total[:, :, None] * means[:, None, :] - (white.T @ x).reshape(k, d, d)
     by_icf = np.empty_like(icf)
-    by_icf[:, :d] = np.einsum("kii,kii->ki", by_Q, Q) + r.sum(1)[:, None] - M
+    by_icf[:, :d] = np.einsum("kii,kii->ki", by_Q, Q) + r.sum(0)[:, None] - M
     low = np.tril_indices(d, -1)
     by_icf[:, d:] = by_Q[:, low[0], low[1]]
     p = np.exp(alphas - alphas.max())
-    return r.sum(1) - n * p / p.sum(), np.einsum("kij,ki->kj", Q, white.sum(1)), by_icf
+    return r.sum(0) - n * p / p.sum(), np.einsum("kij,ki->kj", Q, total), by_icf
 
 
 def _size(name: str, d: int, clusters: int, n: int) -> Workload:

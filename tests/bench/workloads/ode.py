@@ -106,7 +106,7 @@ WORKLOADS = (
             "jax": by_jax.forward_gradient(by_jax_loop),
             "torch": by_torch.gradient(eager),
             "autograd": by_autograd.gradient(eager),
-            "casadi": by_casadi.forward_gradient(by_casadi_fold),
+            "casadi": by_casadi.gradient(by_casadi_fold),
         },
     ),
     Workload(
