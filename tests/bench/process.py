@@ -33,6 +33,8 @@ class Process:
     def ask(self, do: str, **order: Any) -> dict[str, Any]:
         """The answer to an order. Raises Failed if the tool fails at it, dies or takes longer than PATIENCE_SECONDS."""
         assert self._child.stdin is not None and self._child.stdout is not None
+        if self._child.poll() is not None:
+            raise Failed(f"its process ended ({self._child.returncode})")
         try:
             self._child.stdin.write(json.dumps({"do": do, **order}).encode() + b"\n")
             self._child.stdin.flush()

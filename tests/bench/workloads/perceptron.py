@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..workload import Array, Inputs, Workload
 def make(batch: int, widths: tuple[int, ...]) -> Inputs:
     random = np.random.default_rng(0)
     point = {}
-    for k, (n, m) in enumerate(zip(widths, widths[1:], strict=False), 1):
+    for k, (n, m) in enumerate(pairwise(widths), 1):
         point |= {f"W{k}": random.standard_normal((n, m)) / np.sqrt(n), f"b{k}": 0.1 * random.standard_normal(m)}
     return Inputs(point, {"x": random.standard_normal((batch, widths[0])), "labels": random.integers(widths[-1], size=batch)})
 
