@@ -67,7 +67,7 @@ venv-peers: python
 # Peers are installed one by one: what the registry refuses is absent from the table. PyTorch's sympy wants mpmath < 1.4, the tests want 1.4.
 venv-bench: python
 	@mkdir -p build && grep -v '^mpmath==' constraints.txt >build/constraints-bench.txt
-	@$(PYTHON) .ci/venv.py .venv-bench "backsweep and its peers" -c build/constraints-bench.txt -e . --each bench
+	@$(PYTHON) .ci/venv.py .venv-bench "backsweep and its peers" -c build/constraints-bench.txt -e ".[native]" --each bench
 
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "backsweep: no $(PYTHON) here; install Python 3.11 or newer, or: make PYTHON=/path/to/python ..." >&2; exit 1; }

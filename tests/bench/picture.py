@@ -44,8 +44,8 @@ def draw(lines: Sequence[Line], folder: Path) -> list[Path]:
             thin = 1.6 if marker == "|" else 0
             axes.scatter(*zip(*points, strict=True), marker=marker, c=colour, s=size, label=LABELS.get(tool, tool), zorder=4 if tool in OURS else 3, lw=thin)
     goals = [(goal, k) for k, line in enumerate(shown) if (goal := line.target("backsweep")) is not None]
-    if goals:
-        axes.scatter(*zip(*goals, strict=True), marker="$\u2039$", c="#0072B2", s=60, label="figure to reach, NumPy", zorder=2, linewidths=0)
+    for goal, k in goals:
+        axes.vlines(goal, k - 0.4, k + 0.4, color="#0072B2", lw=1.4, zorder=2, label="figure to reach, NumPy" if (goal, k) == goals[0] else None)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.set_yticks(range(len(shown)), [line.workload.name for line in shown])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
 from .digest import Digest, differs
 from .process import Failed, Process
@@ -45,12 +44,9 @@ class Result:
         times = self.seconds.get(part)
         return median(times) if times and not self.problem else None
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def measure(workload: Workload, tools: Sequence[str], effort: Effort, small: bool = False) -> dict[str, Result]:
-    """A result per tool, `hand` first: its digest judges the others."""
+    """A result per tool. The first tool's digest judges the others: that of `hand`, if it takes part."""
     results = {tool: Result(tool) for tool in tools if TOOLS[tool].programs in workload.programs}
     with ExitStack() as stack:
         turns: list[tuple[Process, str, int, int]] = []
@@ -70,11 +66,10 @@ def measure(workload: Workload, tools: Sequence[str], effort: Effort, small: boo
                             result.bytes = max(result.bytes, process.ask("memory")["bytes"])
                     except Failed as failed:
                         result.problem = str(failed)
-    wanted = results["hand"].digest if "hand" in results else None
-    for result in results.values():
-        if wanted is not None and result.digest is not None and not result.problem:
-            off = differs(result.digest, wanted, workload.tolerance)
-            result.problem = f"DIFFERS: {off}" if off else ""
+    answered = [result for result in results.values() if result.digest is not None and not result.problem]
+    for result in answered:
+        off = differs(result.digest or {}, answered[0].digest or {}, workload.tolerance)
+        result.problem = f"DIFFERS from {answered[0].tool}: {off}" if off else ""
     return results
 
 
@@ -87,12 +82,13 @@ def _first(process: Process, workload: Workload, result: Result, effort: Effort,
     made = process.ask("prepare", workload=workload.name, small=small)
     result.first_seconds, result.first_wall_seconds, result.bytes = made["first_seconds"], made["first_wall_seconds"], made["bytes"]
     result.digest, result.note = made["digest"], made["note"]
+    warm = max(effort.warm_seconds, TOOLS[result.tool].settle_seconds)
     turns = []
     for part in made["parts"] if effort.rounds else ():
         # What a part does only once (compile, plan) must not pass for what it costs.
         process.ask("time", part=part, calls=1)
         calls, spent, each = 1, 0.0, 0.0
-        while spent < effort.warm_seconds:
+        while spent < warm:
             took = process.ask("time", part=part, calls=calls)["seconds"]
             spent, each = spent + took, took / calls
             calls = min(MOST_CALLS, max(2 * calls, calls + 1))

@@ -115,6 +115,9 @@ def summary(lines: Sequence[Line]) -> dict[str, Any]:
         "gradient_to_value_worst": {"workload": worst, "ratio": ratios[worst]} if worst else None,
         "figures_met": {tool: f"{sum(met)} of {len(met)}" for tool, met in judged.items()},
         "versions": {tool: r.version for line in lines for tool, r in line.results.items() if r.version},
+        "import_seconds": {
+            t: median([line.results[t].import_seconds for line in lines if t in line.results]) for t in TOOLS if t != "hand" and t in lines[0].results
+        },
         "absent": {tool: r.problem.removeprefix("absent: ") for line in lines for tool, r in line.results.items() if r.problem.startswith("absent")},
     }
 
@@ -128,6 +131,7 @@ def foot(lines: Sequence[Line]) -> str:
         f"gradient to value, worst: {_judged(worst['ratio'] if worst else None, GRADIENT_TO_VALUE)}{' - ' + worst['workload'] if worst else ''}",
         "figures met: " + ", ".join(f"{tool} {count}" for tool, count in said["figures_met"].items()),
         "tools: " + ", ".join(said["versions"].values()),
+        "import, CPU ms: " + ", ".join(f"{tool} {t * 1e3:.0f}" for tool, t in said["import_seconds"].items() if t),
         *[f"absent: {tool}: {why}" for tool, why in said["absent"].items()],
         *[remark for line in lines for remark in line.remarks],
     ]

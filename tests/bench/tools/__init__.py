@@ -16,23 +16,23 @@ from ..workload import Inputs, Prepared
 from . import by_autograd, by_backsweep, by_casadi, by_hand, by_jax, by_torch
 
 
-class Absent(Exception):
-    """The tool is not to be had here; the text says why."""
-
-
 def _called(program: Callable[[Inputs], Prepared], inputs: Inputs) -> Prepared:
     return program(inputs)
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """`start` imports it and returns its version; `prepare` makes one of its programs ready. `of`: whose programs it takes."""
+    """`start` imports it and returns its version, or raises ImportError; `prepare` makes one of its programs ready.
+
+    `of`: whose programs it takes. `settle_seconds`: CPU of calls after which it is as fast as it gets, if it compiles behind them.
+    """
 
     name: str
     start: Callable[[], str]
     prepare: Callable[[Any, Inputs], Prepared] = _called
     of: str = ""
     peer: bool = False
+    settle_seconds: float = 0.0
 
     @property
     def programs(self) -> str:
@@ -44,7 +44,7 @@ TOOLS = {
     for tool in (
         Tool("hand", by_hand.start),
         Tool("backsweep", partial(by_backsweep.start, "numpy"), partial(by_backsweep.prepare, "numpy")),
-        Tool("native", partial(by_backsweep.start, "native"), partial(by_backsweep.prepare, "native"), of="backsweep"),
+        Tool("native", partial(by_backsweep.start, "native"), partial(by_backsweep.prepare, "native"), of="backsweep", settle_seconds=1.0),
         Tool("jax", by_jax.start, peer=True),
         Tool("torch", by_torch.start, peer=True),
         Tool("autograd", by_autograd.start, peer=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,19 +17,24 @@ from .names import Names
 
 
 def start(tier: str) -> str:
+    """The tier is the process's: with "numpy", llvmlite cannot be imported, as if the extra [native] were not installed."""
+    if tier == "numpy":
+        sys.modules["llvmlite"] = None  # type: ignore[assignment]
+    elif importlib.util.find_spec("backsweep_engine.execute.native") is None:
+        raise ImportError("this version has no native tier")
+    elif importlib.util.find_spec("llvmlite") is None:
+        raise ImportError("llvmlite is not installed (the extra [native])")
     import backsweep as bs
 
-    service(tier).close()
+    service().close()
     return f"backsweep {bs.__version__}"
 
 
-def service(tier: str) -> Any:
-    """A service that computes with one tier: the one place that knows how a tier is asked for."""
+def service() -> Any:
+    """The service that is measured: the one place that knows how to ask for a tier, should it have to be asked for."""
     import backsweep as bs
 
-    if tier == "numpy":
-        return bs.local()
-    raise ImportError("this version has no native tier")
+    return bs.local()
 
 
 def names() -> Names:
@@ -44,7 +51,7 @@ def _solve_triangular(a: Any, b: Any, lower: bool) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A function and the verb asked of it. `seeded`: the verb's seeds are Inputs.seeds. `flat`: if not the usual one."""
+    """A function and the verb asked of it. `scalar`: its value is timed too. `flat`: if not the usual one."""
 
     function: Callable[..., Any]
     verb: str
@@ -88,7 +95,7 @@ def prepare(tier: str, program: Program, inputs: Inputs) -> Prepared:
     from backsweep_engine.plan.make import Budget
 
     types = {name: bs.float64[a.shape] if a.ndim else bs.float64 for name, a in inputs.point.items()}
-    f = service(tier).submit(partial(program.function, names(), **inputs.static), **types, **inputs.data)
+    f = service().submit(partial(program.function, names(), **inputs.static), **types, **inputs.data)
     point = list(inputs.point.values())
     tangent = inputs.seeds[0] if len(inputs.seeds) == 1 else inputs.seeds
     options, note = dict(program.options), ""
@@ -119,7 +126,8 @@ def prepare(tier: str, program: Program, inputs: Inputs) -> Prepared:
             pass
         return block
 
-    return Prepared(call, partial(f, *point) if program.scalar else None, alone, program.flat, note)
+    # A hot graph gets its native plan from the service: a plan made here would be NumPy's.
+    return Prepared(call, partial(f, *point) if program.scalar else None, alone if tier == "numpy" else None, program.flat, note)
 
 
 def _layout(f: Any, point: list[Array], options: dict[str, Any]) -> tuple[dict[str, Any], str]:
