@@ -92,20 +92,25 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], b
     except Error as error:
         blame(error, f)
         raise
-    except (TypeError, ValueError) as error:
-        if not isinstance(error.__cause__, GraphError):
+    except (TypeError, ValueError, AttributeError) as error:
+        # NumPy's own words for `a[i] = x` with a traced x, SciPy's for arrays of two kinds, Python's for x.fill.
+        refused = error.__cause__ if isinstance(error.__cause__, GraphError) else _mixed(error)
+        if refused is None:
             raise
-        # NumPy's own words for `a[i] = x` with a traced x.
-        refused = GraphError(
-            "a traced value cannot be stored in a NumPy array",
-            reason="NOT_TRACEABLE",
-            source=error.__cause__.source,
-            hint="build the array with np.where, np.concatenate or np.stack",
-        )
-        blame(refused, f)
+        blame(refused.with_traceback(error.__traceback__), f)
         raise refused from None
     finally:
         TRACING.reset(token)
+
+
+def _mixed(error: Exception) -> GraphError | None:
+    if not str(error).startswith("Multiple namespaces for array inputs") or "backsweep" not in str(error):
+        return None
+    return GraphError(
+        "SciPy does not take traced values and NumPy arrays together",
+        reason="NOT_TRACEABLE",
+        hint="xp = x.__array_namespace__(); xp.asarray(a) makes a traced array of one of NumPy's; so does passing it as an argument",
+    )
 
 
 def inlined(builder: Builder, graph: Graph, operands: Sequence[Term], sources: Sequence[str]) -> list[Term]:

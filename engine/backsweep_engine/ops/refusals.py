@@ -23,22 +23,35 @@ from .op import FACES, HINTS, NAMED_SPELLINGS, SPELLINGS
 
 STORE = "h = bs.set(h, index, value) returns the array with the value in it, bs.add_at(h, index, value) for h[index] += value; h may begin as np.zeros(n)"
 
+BRANCH = (
+    "use np.where, or bs.cond for whole branches; np.maximum(a, b) for max(a, b), (a < x) & (x < b) for a < x < b, np.any(x) for any(x), "
+    "np.sort(x) for sorted(x)"
+)
+
 _CONVERSION = (
-    "np functions take it as it is; np.stack([a, b]) makes an array of several values (of rows too: [[a, b], [c, d]]), np.take(a, i) indexes by one, "
+    "np functions take it as it is; np.stack([a, b]) makes an array of several values, np.block([[a, b], [c, d]]) of rows, np.take(a, i) indexes by one, "
     "np.broadcast_to(x, shape) fills with one; random numbers are drawn before and passed as an argument"
 )
 
 _STEPS = "write its steps: bs.scan or bs.fori_loop over fixed ones"
 _ROOT = "bs.root and bs.fixed_point give a solution its derivative"
-_POLYNOMIAL = "np.polyval(c[::-1], x) takes traced coefficients and points; with numbers as c, np.polynomial's own functions take a traced x: chebval(x, c), legval(x, c)"
+_POLYNOMIAL = (
+    "np.polyval(c[::-1], x) takes traced coefficients and points; with numbers as c, np.polynomial's own functions take a traced x: chebval(x, c), legval(x, c)"
+)
+
+SPARSE = "A.toarray() @ x, or by its entries in the form A = scipy.sparse.coo_array(A): bs.segment_sum(A.data * x[A.col], A.row, A.shape[0])"
 
 _INSTEAD: dict[str, str] = {
     # NumPy's, which turn an argument into an array before anyone is asked.
+    **dict.fromkeys(
+        ("stack", "vstack", "hstack", "column_stack", "dstack"), "np.block([[a, b], [c, d]]) makes an array of rows; np.stack([a, b]) each of them"
+    ),
     "full": "np.broadcast_to(x, shape), or np.full_like(a, x) of a traced a",
     "vectorize": "call the function on whole arrays, or bs.vmap(f)(x)",
     "ndenumerate": "loop over range(len(x))",
     "matrix": "np.matrix is not traced: use @ on arrays",
     "asmatrix": "np.matrix is not traced: use @ on arrays",
+    "bmat": "np.matrix is not traced: use @ on arrays, and np.block",
     "AxisConcatenator": "np.concatenate([a, b]), or np.column_stack for np.c_",
     "ABCPolyBase": _POLYNOMIAL,
     # SciPy's.
@@ -66,8 +79,6 @@ _INSTEAD: dict[str, str] = {
     "cdist": "np.linalg.norm(a[:, None] - b[None], axis=-1)",
     "pdist": "np.linalg.norm(a[i] - a[j], axis=-1), with i, j = np.triu_indices(n, 1)",
 }
-
-_COMPLEX = "complex numbers are not traced: compute with the real and imaginary parts"
 
 _FAMILIES: dict[str, str] = {
     "np.fft": "complex numbers are not traced: np.convolve and bs.conv1d filter; a transform is two products, np.cos(w * t) @ x and -np.sin(w * t) @ x",
@@ -102,8 +113,8 @@ def unknown(function: Any, source: str) -> GraphError:
     known = {q.rpartition(".")[2]: q for q in [*map(qualified, SPELLINGS), *[f"scipy.special.{n}" for n in NAMED_SPELLINGS]] if q.startswith(("np.", "scipy."))}
     near = [known[k] for k in get_close_matches(name.rpartition(".")[2], known, 6, 0.6)]
     family = next((hint for prefix, hint in _FAMILIES.items() if name.startswith(f"{prefix}.")), "write it with functions that are; the README lists them")
-    if isinstance(function, np.ufunc) and "." not in name:
-        name, family = "a ufunc of np.frompyfunc", _INSTEAD["vectorize"]
+    if name.endswith("(vectorized)"):
+        name, family = "a function of np.frompyfunc", _INSTEAD["vectorize"]
     return GraphError(
         f"{name} is not among the functions backsweep traces",
         reason="NOT_TRACEABLE",
@@ -159,7 +170,9 @@ _OPTIONS: dict[str, str] = {
 
 def ufunc_call(ufunc: Any, method: str, options: dict[str, Any]) -> tuple[str, str]:
     """Message and hint for a ufunc's method or option that is not traced."""
-    name = f"np.{ufunc.__name__}"
+    name = qualified(ufunc)
+    if "out" in options and getattr(ufunc, method, None) in SPELLINGS:
+        return f"{name}.{method}: out= cannot be traced", _OPTIONS["out"]
     if method != "__call__":
         folds = {
             "reduce": f"functools.reduce({name}, x) folds the rows of x",
@@ -175,7 +188,9 @@ def ufunc_call(ufunc: Any, method: str, options: dict[str, Any]) -> tuple[str, s
         hint = "write h = h + x instead of h += x; for part of an array h = bs.add_at(h, index, x), and bs.set(h, index, x) to replace it"
         return "out= cannot be traced: a NumPy array holds numbers, not traced values", hint
     first = "where" if "where" in options else next(iter(options))
-    hint = f"np.where(mask, {name}(...), otherwise): the branch not taken adds nothing to derivatives" if first == "where" else _OPTIONS.get(first, "leave it out")
+    hint = (
+        f"np.where(mask, {name}(...), otherwise): the branch not taken adds nothing to derivatives" if first == "where" else _OPTIONS.get(first, "leave it out")
+    )
     return f"{name}: {given} cannot be traced", hint
 
 
@@ -195,7 +210,9 @@ def _callers() -> tuple[list[tuple[str, str]], FrameType | None]:
         module = str(frame.f_globals.get("__name__", ""))
         root = module.partition(".")[0]
         if root in ("numpy", "scipy"):
-            names += [(module, part) for part in (frame.f_code.co_qualname.partition(".")[0], frame.f_code.co_name)]
+            # Of a method its class; of a decorator's wrapper the function it wraps.
+            held = frame.f_locals.get("f") if frame.f_code.co_name == "wrapper" else None
+            names.append((module, getattr(held, "__name__", frame.f_code.co_qualname.partition(".")[0])))
         elif root != "backsweep_engine":
             break
         frame = frame.f_back
@@ -211,8 +228,10 @@ def _who(names: list[tuple[str, str]]) -> str:
     for module, name in names:
         if module.startswith("numpy.polynomial"):
             return _POLYNOMIAL
-        if module.startswith("scipy.stats"):
+        if module.startswith(_DENSITIES):
             return "write out the density; bs.gammaln, bs.xlogy, bs.betaln, bs.ndtr and bs.log_ndtr are what SciPy's are made of"
+        if module.startswith("scipy.sparse"):
+            return SPARSE
         if name in _INSTEAD:
             return _INSTEAD[name]
         numpy_s = next((q for q in (f"np.{name}", f"np.linalg.{name}") if q in _traced()), "")
@@ -223,12 +242,20 @@ def _who(names: list[tuple[str, str]]) -> str:
                 return numpy_s
         elif numpy_s:
             return f"{numpy_s}(np.stack([...])): NumPy asks an array how it is traced, not a list"
+    if any(module.startswith("scipy.special") for module, _ in names):
+        return "this function of scipy.special is not traced: the README lists those that are"
     if any(module.startswith("scipy") for module, _ in names):
-        return (
-            "SciPy makes NumPy arrays of what it is given, unless SCIPY_ARRAY_API=1 is set before it is imported and the function takes arrays of other kinds; "
-            "else write it with np and bs functions"
-        )
+        return f"{'' if _scipy_asks() else _SCIPY_ASKS}write it with np and bs functions: this one of SciPy computes with NumPy arrays and numbers only"
     return ""
+
+
+_DENSITIES = ("scipy.stats._distn_infrastructure", "scipy.stats._multivariate", "scipy.stats._distribution_infrastructure")
+_SCIPY_ASKS = "set SCIPY_ARRAY_API=1 before SciPy is imported: what takes arrays of any library then traces; else "
+
+
+def _scipy_asks() -> bool:
+    """Whether SciPy asks its arguments for their namespace, or makes NumPy arrays of all."""
+    return bool(getattr(sys.modules.get("scipy._lib._array_api"), "SCIPY_ARRAY_API", False))
 
 
 def _traced() -> set[str]:
@@ -237,7 +264,7 @@ def _traced() -> set[str]:
 
 def attribute(name: str) -> GraphError:
     """An attribute or method that traced values have not."""
-    hint = _ATTRIBUTES.get(name)
+    hint = _who(_callers()[0]) or _ATTRIBUTES.get(name)
     if hint is None and f"np.{name}" in _traced():
         hint = f"np.{name}(x)"
     if hint is None:
