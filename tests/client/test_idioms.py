@@ -121,7 +121,6 @@ REFUSED: dict[str, tuple[Function, str]] = {
     "np.r_": (lambda x: np.r_[x, x], "np.concatenate([a, b])"),
     "np.vectorize": (lambda x: np.vectorize(lambda v: v * v)(x), "bs.vmap"),
     "np.frompyfunc": (lambda x: np.frompyfunc(lambda v: v * v, 1, 1)(x), "bs.vmap"),
-    "np.bmat": (lambda x: np.bmat([[x, x]]), "use @"),
     "np.ndenumerate": (lambda x: [v for _, v in np.ndenumerate(x)], "range(len(x))"),
     "np.polyfit": (lambda x: np.polyfit(np.arange(4.0), x, 1), "np.linalg.lstsq(np.vander(x, degree + 1), y)[0]"),
     "np.roots": (lambda x: np.roots(x), "bs.root"),

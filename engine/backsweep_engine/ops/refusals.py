@@ -51,7 +51,6 @@ _INSTEAD: dict[str, str] = {
     "ndenumerate": "loop over range(len(x))",
     "matrix": "np.matrix is not traced: use @ on arrays",
     "asmatrix": "np.matrix is not traced: use @ on arrays",
-    "bmat": "np.matrix is not traced: use @ on arrays, and np.block",
     "AxisConcatenator": "np.concatenate([a, b]), or np.column_stack for np.c_",
     "ABCPolyBase": _POLYNOMIAL,
     # SciPy's.
