@@ -8,6 +8,8 @@ wherever they were written.
 from __future__ import annotations
 
 import inspect
+import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +61,8 @@ def trace(f: Callable[..., Any], arguments: Mapping[str, Any]) -> Traced:
 
     types (bs.float64[30]) are inputs given with every call; arrays are inputs bound now, copied;
     Python bools, ints, floats and strings are passed to f as they are, and are part of the graph only
-    by what f does with them. Arguments left out keep f's defaults.
+    by what f does with them. Arguments left out keep f's defaults. A warning says if f drew from np.random:
+    what it drew is a constant of the graph.
     """
     builder = Builder(locate=locate)
     in_trees: dict[str, Tree] = {}
@@ -74,7 +77,11 @@ def trace(f: Callable[..., Any], arguments: Mapping[str, Any]) -> Traced:
     except GraphError as error:
         show(error, locate())
         raise
+    undrawn = _generator()
     outputs, out_tree = run(f, call.args, call.kwargs, builder)
+    if undrawn is not None and _generator() != undrawn:
+        drawn = f"np.random was drawn from while {definition(f)} was traced: those numbers are constants of the graph"
+        warnings.warn(f"{drawn}; draw them before, and pass them as an argument", RuntimeWarning, stacklevel=3)
     graph = builder.build(outputs)
     bound |= builder.bound
     graph, sources = _without_idle(graph, builder.sources, set(builder.bound))
@@ -101,6 +108,15 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], b
         raise refused from None
     finally:
         TRACING.reset(token)
+
+
+def _generator() -> tuple[Any, ...] | None:
+    """NumPy's global generator as it stands; None before it is first used, which imports it. Others' generators nobody can watch."""
+    random = sys.modules.get("numpy.random")
+    if random is None:
+        return None
+    state = random.get_state(legacy=False)
+    return state["has_gauss"], state["gauss"], *[np.asarray(v).tobytes() for v in state["state"].values()]
 
 
 def _mixed(error: Exception) -> GraphError | None:

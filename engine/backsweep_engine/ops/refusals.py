@@ -106,7 +106,7 @@ _ATTRIBUTES: dict[str, str] = {
 }
 
 
-def unknown(function: Any, source: str) -> GraphError:
+def unknown(function: Any) -> GraphError:
     """A function of NumPy or SciPy that has no spelling."""
     name = qualified(function)
     known = {q.rpartition(".")[2]: q for q in [*map(qualified, SPELLINGS), *[f"scipy.special.{n}" for n in NAMED_SPELLINGS]] if q.startswith(("np.", "scipy."))}
@@ -119,7 +119,6 @@ def unknown(function: Any, source: str) -> GraphError:
         reason="NOT_TRACEABLE",
         allowed=", ".join(near),
         hint=HINTS.get(function, family),
-        source=source,
     )
 
 

@@ -367,21 +367,17 @@ class Term:
 def spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
     """What the NumPy function means on these arguments, traced values among them."""
     spelling = SPELLINGS.get(function) or (NAMED_SPELLINGS.get(function.__name__) if refusals.is_scipy_s(function) else None)
-    if spelling is None:
-        raise refusals.unknown(function, _place(args))
     try:
+        if spelling is None:
+            raise refusals.unknown(function)
         return spelling(*args, **kwargs)
     except GraphError as error:
-        raise error.located(source=_place(args)) from None
+        refusal = error
     except TypeError as error:
-        # An argument the spelling does not take: say so in the user's words, not ours.
-        if "argument" not in str(error):
+        if spelling is None or "argument" not in str(error):
             raise
-        raise refusals.argument(function, spelling, error).located(source=_place(args)) from None
-
-
-def _place(args: Sequence[Any]) -> str:
-    return next((a.builder.place for a in args if isinstance(a, Term)), "")
+        refusal = refusals.argument(function, spelling, error)  # in the words of NumPy's function, not ours
+    raise refusal.located(source=next((a.builder.place for a in args if isinstance(a, Term)), ""))
 
 
 def owned(result: Any, given: Sequence[Any]) -> Any:
