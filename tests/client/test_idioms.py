@@ -200,6 +200,21 @@ def test_an_error_of_the_user_s_own_passes_as_it_is() -> None:
                 service.submit(f, x=bs.float64[4])
 
 
+def test_an_array_made_outside_a_loop_is_not_filled_inside_it() -> None:
+    def f(x: Any) -> Any:
+        y = x.__array_namespace__().zeros_like(x)
+
+        def body(i: Any, carry: Any) -> Any:
+            y[0] = carry
+            return carry + 1
+
+        return bs.fori_loop(0, 3, body, x[0]) + y
+
+    with bs.local() as service, pytest.raises(GraphError, match="outside a branch or loop") as caught:
+        service.submit(f, x=bs.float64[4])
+    assert "carry it" in caught.value.hint
+
+
 def test_hasattr_keeps_its_meaning_on_a_traced_value() -> None:
     seen: list[bool] = []
     with bs.local() as service:

@@ -9,6 +9,7 @@ while tracing only, and may be filled (`y = xp.zeros_like(x); y[0] = x[1]`), sin
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from ..errors import GraphError
 from ..graph import DTYPES
-from . import arrange, contract, einsum, elementwise, linalg, lookups, matrices, order, pieces, places, reductions, sampling, scans, special  # noqa: F401
+from . import bessel, compound  # noqa: F401  # whose faces are read here; all others when they are called
 from .build import broadcast, cast, constant, lift
 from .op import FACES, NAMED_SPELLINGS, SPELLINGS, require
 from .pointwise import dtype_of, where
@@ -200,13 +201,15 @@ matrix_power matrix_rank matrix_transpose outer pinv qr slogdet solve svd
 svdvals tensordot trace vecdot vector_norm
 """
 
-_SPECIAL = {
-    **NAMED_SPELLINGS,
-    **{name: FACES[name] for name in ("logsumexp", "softmax", "log_softmax")},
-    "multigammaln": lambda a, d: FACES["multigammaln"](a, dimension=d),
-    "polygamma": lambda n, x: FACES["polygamma"](x, n),
-    "sinc": SPELLINGS[np.sinc],
-}
+_SPECIAL: Mapping[str, Any] = ChainMap(
+    {
+        **{name: FACES[name] for name in ("logsumexp", "softmax", "log_softmax")},
+        "multigammaln": lambda a, d: FACES["multigammaln"](a, dimension=d),
+        "polygamma": lambda n, x: FACES["polygamma"](x, n),
+        "sinc": SPELLINGS[np.sinc],
+    },
+    NAMED_SPELLINGS,
+)
 
 _MADE = {name: _of(value) for name, value in {"zeros": 0, "ones": 1, "empty": 0}.items()}
 _DTYPES = "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64 complex128"

@@ -326,7 +326,9 @@ class Term:
         raise refusals.conversion("a traced value is not a Python int", "x.astype(np.int64), or pass the number as a Python argument", self.builder.place)
 
     def __index__(self) -> int:
-        self._refuse("a traced value cannot be a Python index", "np.take(a, i) indexes by one; a range or a shape needs the number as a Python argument")
+        self._refuse(
+            "a traced value cannot be a Python index", "x[i] and np.take(a, i) index by one; a range, a slice or a shape needs the number as a Python argument"
+        )
 
     def __round__(self, digits: int = 0) -> Term:
         return _method(np.round, self, digits)
