@@ -12,7 +12,6 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from types import FrameType
 from typing import Any
 
@@ -108,6 +107,8 @@ _ATTRIBUTES: dict[str, str] = {
 
 def unknown(function: Any) -> GraphError:
     """A function of NumPy or SciPy that has no spelling."""
+    from difflib import get_close_matches  # not needed until something fails
+
     name = qualified(function)
     known = {q.rpartition(".")[2]: q for q in [*map(qualified, SPELLINGS), *[f"scipy.special.{n}" for n in NAMED_SPELLINGS]] if q.startswith(("np.", "scipy."))}
     near = [known[k] for k in get_close_matches(name.rpartition(".")[2], known, 6, 0.6)]
@@ -171,6 +172,8 @@ def ufunc_call(ufunc: Any, method: str, options: dict[str, Any]) -> tuple[str, s
     name = qualified(ufunc)
     if "out" in options and getattr(ufunc, method, None) in SPELLINGS:
         return f"{name}.{method}: out= cannot be traced", _OPTIONS["out"]
+    if ufunc not in SPELLINGS and ufunc.__name__ not in NAMED_SPELLINGS:
+        return f"{name} is not among the functions backsweep traces", HINTS.get(ufunc, "write it with functions that are; the README lists them")
     if method != "__call__":
         folds = {
             "reduce": f"functools.reduce({name}, x) folds the rows of x",
@@ -224,6 +227,8 @@ def _stores(frame: FrameType) -> bool:
 
 def _who(names: list[tuple[str, str]]) -> str:
     for module, name in names:
+        if module.partition(".")[0] != names[0][0].partition(".")[0]:
+            break  # NumPy's functions as SciPy's use them are not what the user wrote
         if module.startswith("numpy.polynomial"):
             return _POLYNOMIAL
         if module.startswith(_DENSITIES):

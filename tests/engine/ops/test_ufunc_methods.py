@@ -53,6 +53,7 @@ def test_a_method_has_numpy_s_dtype(expression: str) -> None:
         (lambda x: np.add.at(x, [0], 2.0), "np.add.at", "bs.add_at"),
         (lambda x: np.add.reduce(x, out=np.zeros(())), "out=", "y = f(x)"),
         (lambda x: np.divide(1.0, x, where=x != 0, out=np.zeros(4)), "np.divide: where=, out=", "np.where"),
+        (lambda x: np.gcd.reduce(x), "np.gcd is not among", "README"),
         (lambda x: np.exp(x, dtype=np.float32), "np.exp: dtype=", "astype"),
     ],
 )
