@@ -78,17 +78,34 @@ def _flat(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def _evaluated(function: Callable[..., Any], values: tuple[Any, ...], options: dict[str, Any], static: tuple[int, ...]) -> Any:
-    """The value on plain arrays: the first argument and positional arrays are inputs, the rest are options."""
-    given = [i for i, v in enumerate(values) if i not in static and (i == 0 or isinstance(v, (np.ndarray, np.generic)))]
-    arrays = {i: as_array(values[i], f"argument {i}") for i in given}
-    fixed = tuple((i, v if i in static else _hashable(v)) for i, v in enumerate(values) if i not in arrays)
-    types = tuple((i, Type(a.dtype, a.shape)) for i, a in arrays.items())
+    """The value on plain arrays: the first argument, positional arrays and arrays in a tuple are inputs, the rest are options."""
+    arrays: dict[Place, Any] = {}
+    fixed: dict[Place, Any] = {}
+    for i, value in enumerate(values):
+        parts = enumerate(value) if i not in static and _holds_arrays(value) else [(None, value)]
+        for k, part in parts:
+            is_input = i not in static and ((i == 0 and k is None) or isinstance(part, _ARRAYS))
+            if is_input:
+                arrays[i, k] = as_array(part, f"argument {i}")
+            else:
+                fixed[i, k] = part if i in static else _hashable(part)
+    types = tuple((place, Type(a.dtype, a.shape)) for place, a in arrays.items())
     # An index may hold arrays and slices, and True in it is not 1: nothing is remembered by it.
     make = _program.__wrapped__ if static else _program
-    program, bound = make(function, types, fixed, tuple((k, _hashable(v)) for k, v in options.items()))
+    program, bound = make(function, types, tuple(fixed.items()), tuple((k, _hashable(v)) for k, v in options.items()))
     results = program.run([*arrays.values(), *bound])
     out = [r[()] for r in results]  # [()]: as NumPy, a scalar for rank 0
     return out[0] if len(out) == 1 else tuple(out)
+
+
+Place = tuple[int, int | None]
+"""An argument, and its place in the tuple that it stands in."""
+_ARRAYS = (np.ndarray, np.generic)
+
+
+def _holds_arrays(value: Any) -> bool:
+    """A tuple as cho_solve and lu_solve take their factors."""
+    return isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value)
 
 
 def _hashable(value: Any) -> Any:
@@ -97,12 +114,14 @@ def _hashable(value: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _program(
-    function: Callable[..., Any], types: tuple[tuple[int, Type], ...], fixed: tuple[tuple[int, Any], ...], options: tuple[tuple[str, Any], ...]
+    function: Callable[..., Any], types: tuple[tuple[Place, Type], ...], fixed: tuple[tuple[Place, Any], ...], options: tuple[tuple[str, Any], ...]
 ) -> tuple[Program, tuple[Any, ...]]:
     """The face on these types as a program, and the arrays it captured, which come after the inputs."""
     builder = Builder()
-    inputs: dict[int, Any] = {i: Term(builder, builder.input(f"x{i}", type)) for i, type in types}
-    arguments = inputs | dict(fixed)
-    result = function(*[arguments[i] for i in range(len(arguments))], **dict(options))
+    parts: dict[Place, Any] = {place: Term(builder, builder.input(f"x{n}", type)) for n, (place, type) in enumerate(types)}
+    parts |= dict(fixed)
+    count = 1 + max(i for i, _ in parts)
+    arguments = [parts[i, None] if (i, None) in parts else tuple(parts[p] for p in sorted(q for q in parts if q[0] == i)) for i in range(count)]
+    result = function(*arguments, **dict(options))
     several = result if isinstance(result, tuple) else (result,)
     return Program(builder.build([(str(i), y.ref) for i, y in enumerate(several)])), tuple(builder.bound.values())

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from inspect import unwrap
 from types import FrameType
 from typing import Any
@@ -21,7 +22,9 @@ import backsweep_engine
 from backsweep_engine.errors import Error
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_OURS = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, backsweep_engine.__file__, np.__file__))
+_SCIPY = find_spec("scipy")  # found, not imported
+_LIBRARIES = (__file__, backsweep_engine.__file__, np.__file__, _SCIPY.origin if _SCIPY and _SCIPY.origin else __file__)
+_OURS = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in _LIBRARIES)
 _USERS = os.path.join(_HERE, "demo") + os.sep
 """The demo ships in this package but is written as a user would write it."""
 
@@ -44,7 +47,7 @@ def _name(filename: str, number: int) -> str:
 
 
 def locate() -> str:
-    """The line of the innermost frame outside backsweep, its engine and NumPy."""
+    """The line of the innermost frame outside backsweep, its engine, NumPy and SciPy."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if _is_users(frame.f_code.co_filename):

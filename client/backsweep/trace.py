@@ -8,6 +8,8 @@ wherever they were written.
 from __future__ import annotations
 
 import inspect
+import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +61,8 @@ def trace(f: Callable[..., Any], arguments: Mapping[str, Any]) -> Traced:
 
     types (bs.float64[30]) are inputs given with every call; arrays are inputs bound now, copied;
     Python bools, ints, floats and strings are passed to f as they are, and are part of the graph only
-    by what f does with them. Arguments left out keep f's defaults.
+    by what f does with them. Arguments left out keep f's defaults. A warning says if f drew from np.random:
+    what it drew is a constant of the graph.
     """
     builder = Builder(locate=locate)
     in_trees: dict[str, Tree] = {}
@@ -74,7 +77,11 @@ def trace(f: Callable[..., Any], arguments: Mapping[str, Any]) -> Traced:
     except GraphError as error:
         show(error, locate())
         raise
+    undrawn = _generator()
     outputs, out_tree = run(f, call.args, call.kwargs, builder)
+    if undrawn is not None and _generator() != undrawn:
+        drawn = f"np.random was drawn from while {definition(f)} was traced: those numbers are constants of the graph"
+        warnings.warn(f"{drawn}; draw them before, and pass them as an argument", RuntimeWarning, stacklevel=3)
     graph = builder.build(outputs)
     bound |= builder.bound
     graph, sources = _without_idle(graph, builder.sources, set(builder.bound))
@@ -92,20 +99,34 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], b
     except Error as error:
         blame(error, f)
         raise
-    except (TypeError, ValueError) as error:
-        if not isinstance(error.__cause__, GraphError):
+    except (TypeError, ValueError, AttributeError) as error:
+        # NumPy's own words for `a[i] = x` with a traced x, SciPy's for arrays of two kinds, Python's for x.fill.
+        refused = error.__cause__ if isinstance(error.__cause__, GraphError) else _mixed(error)
+        if refused is None:
             raise
-        # NumPy's own words for `a[i] = x` with a traced x.
-        refused = GraphError(
-            "a traced value cannot be stored in a NumPy array",
-            reason="NOT_TRACEABLE",
-            source=error.__cause__.source,
-            hint="build the array with np.where, np.concatenate or np.stack",
-        )
-        blame(refused, f)
+        blame(refused.with_traceback(error.__traceback__), f)
         raise refused from None
     finally:
         TRACING.reset(token)
+
+
+def _generator() -> tuple[Any, ...] | None:
+    """NumPy's global generator as it stands; None before it is first used, which imports it. Others' generators nobody can watch."""
+    random = sys.modules.get("numpy.random")
+    if random is None:
+        return None
+    state = random.get_state(legacy=False)
+    return state["has_gauss"], state["gauss"], *[np.asarray(v).tobytes() for v in state["state"].values()]
+
+
+def _mixed(error: Exception) -> GraphError | None:
+    if not str(error).startswith("Multiple namespaces for array inputs") or "backsweep" not in str(error):
+        return None
+    return GraphError(
+        "SciPy does not take traced values and NumPy arrays together",
+        reason="NOT_TRACEABLE",
+        hint="xp = x.__array_namespace__(); xp.asarray(a) makes a traced array of one of NumPy's; so does passing it as an argument",
+    )
 
 
 def inlined(builder: Builder, graph: Graph, operands: Sequence[Term], sources: Sequence[str]) -> list[Term]:

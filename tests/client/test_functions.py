@@ -49,6 +49,14 @@ def test_numbers_give_numbers_and_integers_become_floats(f: Callable[[Any], Any]
     assert f([1, 2]).dtype == np.float64 if np.ndim(f([1, 2])) else f([1, 2]) > 2
 
 
+def test_factors_in_a_tuple_are_taken_plain_as_they_are_traced() -> None:
+    a, b = np.array([[4.0, 1.0], [1.0, 3.0]]), np.array([1.0, 2.0])
+    factor = np.linalg.cholesky(a)
+    assert np.allclose(bs.cho_solve((factor, True), b), np.linalg.solve(a, b), rtol=1e-14)
+    assert np.allclose(bs.cho_solve((factor.T, False), b), np.linalg.solve(a, b), rtol=1e-14)
+    assert np.allclose(bs.lu_solve(bs.lu(a), b), np.linalg.solve(a, b), rtol=1e-14)
+
+
 EXTREMES: dict[str, tuple[Any, Any]] = {
     "sigmoid far below": (lambda: bs.sigmoid(-800.0), 0.0),
     "sigmoid far above": (lambda: bs.sigmoid(800.0), 1.0),

@@ -70,7 +70,7 @@ def _indexed_array(x: Any) -> Any:
 
 
 def _unknown(x: Any) -> Any:
-    return np.vander(x)  # HERE
+    return np.nancumsum(x)  # HERE
 
 
 def _shapes(x: Any) -> Any:
@@ -78,7 +78,7 @@ def _shapes(x: Any) -> Any:
 
 
 def _keyword(x: Any) -> Any:
-    return np.sum(x, where=np.ones(1))  # HERE
+    return np.var(x, where=np.ones(1))  # HERE
 
 
 def _item(x: Any) -> Any:
@@ -114,9 +114,9 @@ REFUSALS: dict[Callable[..., Any], str] = {
     _out: "out= cannot be traced",
     _index: "Python index",
     _indexed_array: "np.take",
-    _unknown: "np.vander is not among the functions",
+    _unknown: "np.nancumsum is not among the functions",
     _shapes: "cannot be broadcast",
-    _keyword: "where",
+    _keyword: "np.var: where= is not traced",
     _item: "not a Python number",
     _format: "no number to format",
     _spacing: "np.spacing",

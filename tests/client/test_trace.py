@@ -217,3 +217,10 @@ def test_a_long_function_is_traced_without_recursion() -> None:
         return x
 
     assert len(trace(f, {"x": bs.float64}).graph.nodes) == 10_002
+
+
+def test_numbers_drawn_while_tracing_are_told_to_be_constants() -> None:
+    with pytest.warns(RuntimeWarning, match=r"np.random was drawn from while test_trace.py:\d+ was traced.*pass them as an argument"):
+        traced = trace(lambda x: x * np.random.random(), {"x": bs.float64})  # noqa: NPY002  # what is warned of
+    assert value(traced, x=2.0) == value(traced, x=2.0)
+    trace(lambda x: x * SMALL, {"x": bs.float64})  # no warning: it would be an error here

@@ -7,6 +7,7 @@ the step squared, they are exact to the digits of float64 and share no rule with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import mpmath as mp
@@ -26,7 +27,14 @@ def _expm_frechet(a: Array, e: Array) -> Array:
     return np.array(whole[:n, n:].tolist(), object)
 
 
-MATRICES: dict[str, Callable[..., Array]] = {"expm_frechet": _expm_frechet}
+def _attention(q: Array, k: Array, v: Array, mask: Array | None = None, *, causal: bool, scale: float) -> Array:
+    """Of a mask that is added, or none; row by row."""
+    scores = scale * (q @ k.T) + (0 if mask is None else mask)
+    weights = np.frompyfunc(mp.exp, 1, 1)(scores) * (np.tri(*scores.shape, dtype=int) if causal else 1)
+    return (weights @ v) / np.sum(weights, axis=1, keepdims=True)
+
+
+MATRICES: dict[str, Callable[..., Array]] = {"attention": _attention, "expm_frechet": _expm_frechet}
 """On arrays of mpmath's numbers, one matrix each."""
 
 
@@ -35,7 +43,7 @@ def exact(name: str, quantity: str, points: Sequence[Array], arity: int, attribu
     if name in EXACT:
         f = np.frompyfunc(lambda *x: EXACT[name](*x, **attributes), arity, 1)
     elif name in MATRICES and points[0].ndim == 2:
-        f = MATRICES[name]
+        f = partial(MATRICES[name], **attributes)
     else:
         return None
     with mp.workdps(DIGITS):

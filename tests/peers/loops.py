@@ -51,9 +51,22 @@ def _while(*x: Any, condition: Held, body: Held, carries: int, max_trips: int, k
     return (trips, *last, *ys)
 
 
+def _custom(*x: Any, primal: Held, vjp: Held) -> Any:
+    """A vjp that is linear in the cotangents, and as the jvp what JAX makes of it by transposing."""
+    f = jax.custom_jvp(lambda *v: tuple(primal(*v)))
+
+    @f.defjvp
+    def rule(x: tuple[Any, ...], t: tuple[Any, ...]) -> tuple[Any, Any]:
+        y = tuple(primal(*x))
+        return y, tuple(jax.linear_transpose(lambda *c: vjp(*x, *y, *c), *y)(list(t)))
+
+    return f(*x)
+
+
 TWINS: dict[str, Callable[..., Any]] = {
     "checkpoint": lambda *x, body: jax.checkpoint(lambda *v: tuple(body(*v)))(*x),
     "cond": _cond,
+    "custom": _custom,
     "scan": _scan,
     "while_loop": _while,
 }

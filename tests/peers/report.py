@@ -99,7 +99,7 @@ def _op_case(line: Line, case: Case) -> None:
             line.excused.append(text)
         elif not f.agrees:
             line.off.append(text)
-        elif f.condition > WELL and line.name not in ILL_CONDITIONED:
+        elif f.condition > WELL and str(case) not in ILL_CONDITIONED:
             line.off.append(f"{text}: not named as ill-conditioned")
 
 

@@ -11,6 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import arrays, loops, matrices, pointwise
+from . import arrays, loops, matrices, pointwise, windows
 
-TWINS: dict[str, Callable[..., Any]] = pointwise.TWINS | arrays.TWINS | matrices.TWINS | loops.TWINS
+TWINS: dict[str, Callable[..., Any]] = pointwise.TWINS | arrays.TWINS | matrices.TWINS | loops.TWINS | windows.TWINS

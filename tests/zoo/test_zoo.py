@@ -9,15 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 import backsweep as bs
-from backsweep.calls import Asked, make_call
-from backsweep_engine.answer import Collected, deliver, prepare
-from backsweep_engine.execute.cluster.cluster import Cluster
-from backsweep_engine.execute.executor import Executor, never
-from backsweep_engine.execute.local import Local
-from backsweep_engine.plan.make import Budget
 from backsweep_engine.transforms.expand import expand
 from support.zoo import ZOO, Problem
 
@@ -185,30 +178,3 @@ def test_a_derivative_is_not_much_larger_than_the_function(name: str) -> None:
     c = case(name, ZOO[name].sizes[1], 0)
     derived = c.f.derive("gradient" if name in SCALAR else "vjp")
     assert expand(derived.graph).size <= 5 * expand(c.f.graph).size
-
-
-@pytest.mark.cluster
-@pytest.mark.parametrize(
-    "name, asked",
-    [
-        ("gaussian mixture", Asked("hessian", None, {"block": 5})),
-        ("bundle adjustment", Asked("jacobian", None, {"mode": "forward", "block": 9})),
-        ("gaussian process", Asked("hessian", None, {"block": 1})),
-        ("lstm by scan", Asked("gradient")),
-        ("hidden markov model by scan", Asked("hessian", None, {"block": 4})),
-    ],
-    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else value.verb,
-)
-def test_the_cluster_gives_the_bits_of_the_local_executor(name: str, asked: Asked, cluster: Cluster) -> None:
-    c = case(name, ZOO[name].sizes[0], 1)
-    call = make_call(c.f.signature, c.inputs, [asked])
-    work = prepare(call.request, Budget())
-
-    def answers(executor: Executor) -> list[bytes]:
-        collected = Collected(work)
-        for event in deliver(work, call.values, executor, never):
-            collected.add(event)
-        return [array.tobytes() for answer in collected.answers() for array in answer.arrays]
-
-    with threadpool_limits(1):  # lanes run one; the same bits are promised to a process that does too
-        assert answers(cluster) == answers(Local())

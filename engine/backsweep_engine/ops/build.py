@@ -14,9 +14,11 @@ import numpy as np
 from ..errors import GraphError
 from ..graph import DTYPES, MAX_CONSTANT_BYTES, Builder, Ref, Type
 from .op import emit, lookup
+from .refusals import SPARSE
 from .term import TRACING, Term
 
 FLOAT64 = DTYPES["float64"]
+COMPLEX = "complex numbers are not traced: compute with the real and imaginary parts"
 
 
 def call(name: str, *operands: Term, **attributes: Any) -> Term:
@@ -46,6 +48,9 @@ def common_builder(terms: Sequence[Any]) -> Builder:
     """
     builders = [t.builder for t in terms if isinstance(t, Term)]
     if not builders:
+        listed = [v for v in terms if _holds_traced(v)]
+        if listed:
+            return common_builder([v for values in listed for v in values])
         raise GraphError("no traced value among the operands", reason="NOT_TRACEABLE")
     innermost = builders[0] if len(builders) == 1 else max(builders, key=_depth)
     inner = tracing = TRACING.get()
@@ -89,9 +94,11 @@ def constant(builder: Builder, value: Any, shape: tuple[int, ...] | None = None,
 
 
 def lift(value: Any, builder: Builder) -> Term:
-    """A number or array as a Term: small arrays become constants, larger ones bound inputs."""
+    """A number, an array or a list as a Term: small arrays become constants, larger ones bound inputs; lists may hold Terms."""
     if isinstance(value, Term):
         return Term(builder, adopt(value, builder))
+    if isinstance(value, (list, tuple)) and any(map(_holds_traced, value)):
+        return _rows(value, builder)
     array = np.asarray(value)
     if array.dtype.name not in DTYPES:
         raise GraphError(
@@ -99,12 +106,27 @@ def lift(value: Any, builder: Builder) -> Term:
             reason="DTYPE",
             got=str(array.dtype) if array.dtype != object else type(value).__name__,
             allowed=", ".join(DTYPES),
+            hint=COMPLEX if array.dtype.kind == "c" else SPARSE if type(value).__module__.startswith("scipy.sparse") else "",
             source=builder.place,
         )
     array = array.astype(DTYPES[array.dtype.name], copy=False)  # in this machine's byte order
     if array.nbytes <= MAX_CONSTANT_BYTES:
         return constant(builder, array)
     return Term(builder, builder.bind(array))
+
+
+def _holds_traced(value: Any) -> bool:
+    return isinstance(value, Term) or (isinstance(value, (list, tuple)) and any(map(_holds_traced, value)))
+
+
+def _rows(values: Sequence[Any], builder: Builder) -> Term:
+    """A list as np.array reads it: its elements, of one shape, along a new first axis."""
+    terms = promoted([v if isinstance(v, (int, float)) else lift(v, builder) for v in values])
+    shapes = sorted({t.shape for t in terms})
+    if len(shapes) > 1:
+        got = " and ".join(map(str, shapes))
+        raise GraphError("the elements of a list differ in shape", reason="SHAPE", got=got, allowed="one shape", source=builder.place)
+    return call_in(builder, "concat", *[call_in(builder, "reshape", t, shape=(1, *t.shape)) for t in terms], axis=0)
 
 
 def cast(x: Term, dtype: np.dtype[Any]) -> Term:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import DTYPES, FLOATS, Type
-from .build import aligned, broadcast, call, cast, constant, promoted
+from .build import aligned, broadcast, call, cast, constant, elementwise, promoted
 from .op import (
     ANY,
     NUMBERS,
@@ -27,6 +27,8 @@ from .op import (
     spells,
 )
 from .pieces import cut
+from .pointwise import dtype_of
+from .pointwise import where as masked
 from .shape import normal_axes, permute, reshape, swapaxes
 from .term import Term
 
@@ -78,20 +80,37 @@ def kept(y: Term, shape: Ints, axes: Ints, keepdims: bool) -> Term:
     return reshape(y, tuple(1 if a in axes else d for a, d in enumerate(shape))) if keepdims else y
 
 
+def summable(x: Any, dtype: Any = None) -> Term:
+    """x in the dtype NumPy sums and multiplies it in: the one given, else int64 for integers and bools."""
+    (x,) = promoted([x])
+    if dtype is not None:
+        return cast(x, dtype_of(dtype))
+    return cast(x, DTYPES["int64"]) if x.dtype.kind in "ib" else x
+
+
+def _among(x: Term, mask: Any, otherwise: Any) -> Term:
+    """x with `otherwise` where NumPy's option where= leaves it out."""
+    return x if mask is True else masked(mask, x, constant(x.builder, otherwise, dtype=x.dtype))
+
+
 @spells(np.sum)
-def sum_(x: Term, axis: Any = None, *, keepdims: bool = False) -> Term:
+def sum_(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True) -> Term:
+    x = _among(summable(x, dtype), where, 0)
     axes = normal_axes(axis, x.ndim)
-    if x.dtype.kind in "ib":
-        x = cast(x, DTYPES["int64"])  # as NumPy: integers are summed in int64
-    y = call("sum", x, axes=axes) if axes else x
-    return kept(y, x.shape, axes, keepdims)
+    y = kept(call("sum", x, axes=axes) if axes else x, x.shape, axes, keepdims)
+    return y if initial is None else y + initial
 
 
 @spells(np.mean)
-def mean(x: Term, axis: Any = None, *, keepdims: bool = False) -> Term:
-    (x,) = promoted([x], FLOATS)
+def mean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, where: Any = True) -> Term:
+    (x,) = promoted([x if dtype is None else summable(x, dtype)], FLOATS)
     axes = normal_axes(axis, x.ndim)
-    return sum_(x, axes, keepdims=keepdims) / math.prod(x.shape[a] for a in axes)
+    if where is True:
+        count: int = math.prod(x.shape[a] for a in axes)
+        return sum_(x, axes, keepdims=keepdims) / count
+    known: Term = masked(where, constant(x.builder, 1, x.shape, x.dtype), constant(x.builder, 0, (), x.dtype))
+    total: Term = sum_(x, axes, keepdims=keepdims, where=where)
+    return total / sum_(known, axes, keepdims=keepdims)
 
 
 # max and min: the tangent is the mean of the tangents at the entries that attain the value.
@@ -128,9 +147,22 @@ for _name, _function in {"max": np.max, "min": np.min}.items():
     )
 
     @spells(_function)
-    def _extreme(x: Term, axis: Any = None, *, keepdims: bool = False, name: str = _name) -> Term:
+    def _extreme(x: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True, name: str = _name) -> Term:
+        (x,) = promoted([x])
+        require(where is True or initial is not None, f"np.{name} needs an initial value where its mask may leave out all", reason="ATTRIBUTE", got="where=")
         axes = normal_axes(axis, x.ndim)
-        return kept(call(name, x, axes=axes) if axes else x, x.shape, axes, keepdims)
+        if initial is None:
+            return kept(call(name, x, axes=axes) if axes else x, x.shape, axes, keepdims)
+        x = _among(x, where, initial)
+        empty = not all(x.shape[a] for a in axes)
+        y = (
+            constant(x.builder, initial, tuple(d for a, d in enumerate(x.shape) if a not in axes), x.dtype)
+            if empty
+            else call(name, x, axes=axes)
+            if axes
+            else x
+        )
+        return elementwise(f"{name}imum", kept(y, x.shape, axes, keepdims), initial)
 
 
 # prod, by a tree of pairwise products: exact derivatives of every order, zeros included.
@@ -169,11 +201,11 @@ register(
 
 
 @spells(np.prod)
-def prod(x: Term, axis: Any = None, *, keepdims: bool = False) -> Term:
+def prod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True) -> Term:
+    x = _among(summable(x, dtype), where, 1)
     axes = normal_axes(axis, x.ndim)
-    if x.dtype.kind in "ib":
-        x = cast(x, DTYPES["int64"])
-    return kept(call("prod", x, axes=axes) if axes else x, x.shape, axes, keepdims)
+    y = kept(call("prod", x, axes=axes) if axes else x, x.shape, axes, keepdims)
+    return y if initial is None else y * initial
 
 
 # matmul

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import DTYPES, Type
-from .build import aligned, broadcast, call, cast, common_builder, constant, elementwise, lift, promoted
+from .build import COMPLEX, aligned, broadcast, call, cast, common_builder, constant, elementwise, lift, promoted
 from .op import (
     ANY,
     BOOL,
@@ -344,9 +344,17 @@ register(
 )
 
 
+def dtype_of(dtype: Any) -> np.dtype[Any]:
+    """A dtype as NumPy's functions are given one, if a traced value can have it."""
+    wanted = np.dtype(dtype)
+    hint = COMPLEX if wanted.kind == "c" else ""
+    require(wanted.name in DTYPES, "a traced value cannot have this dtype", reason="DTYPE", got=wanted, allowed=", ".join(DTYPES), hint=hint)
+    return DTYPES[wanted.name]
+
+
 @spells(np.astype)
 def astype(x: Term, dtype: Any) -> Term:
-    return cast(x, DTYPES[Type(np.dtype(dtype)).dtype.name])
+    return cast(x, dtype_of(dtype))
 
 
 register(

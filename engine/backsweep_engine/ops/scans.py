@@ -14,6 +14,7 @@ import numpy as np
 
 from ..graph import DTYPES, FLOATS, Type
 from .build import aligned, call, cast, constant, or_zeros, promoted
+from .contract import summable
 from .op import (
     ANY,
     NUMBERS,
@@ -38,7 +39,6 @@ from .shape import listed_axes, ravel
 from .term import Term
 
 Array = Any
-INT64 = DTYPES["int64"]
 _MATRIX = Type(DTYPES["float64"], (3, 4))
 
 
@@ -210,28 +210,22 @@ register(
 )
 
 
-def _summable(x: Any) -> Term:
-    """As NumPy: integers and bools are summed and multiplied in int64."""
-    (x,) = promoted([x])
-    return cast(x, INT64) if x.dtype.kind in "ib" else x
-
-
 @spells(np.cumsum)
-def cumsum(x: Term, axis: Any = None) -> Term:
-    x, axis = one_axis(_summable(x), axis)
+def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> Term:
+    x, axis = one_axis(summable(x, dtype), axis)
     return call("cumsum", x, axis=axis)
 
 
 @spells(np.cumprod)
-def cumprod(x: Term, axis: Any = None) -> Term:
-    x, axis = one_axis(_summable(x), axis)
+def cumprod(x: Any, axis: Any = None, dtype: Any = None) -> Term:
+    x, axis = one_axis(summable(x, dtype), axis)
     return call("cumprod", x, axis=axis)
 
 
 def _cumulative(name: str, first: int) -> Callable[..., Term]:
-    def cumulative(x: Term, /, *, axis: Any = None, include_initial: bool = False) -> Term:
+    def cumulative(x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Term:
         require(axis is not None or x.ndim == 1, f"np.cumulative_{name[3:]} needs an axis here", reason="ATTRIBUTE", got=x.shape, allowed="axis=")
-        x, axis = one_axis(_summable(x), axis)
+        x, axis = one_axis(summable(x, dtype), axis)
         y: Term = call(name, x, axis=axis)
         if not include_initial:
             return y
@@ -242,8 +236,8 @@ def _cumulative(name: str, first: int) -> Callable[..., Term]:
 
 SPELLINGS[np.cumulative_sum] = _cumulative("cumsum", 0)
 SPELLINGS[np.cumulative_prod] = _cumulative("cumprod", 1)
-SPELLINGS[np.add.accumulate] = lambda x, axis=0: cumsum(x, axis)
-SPELLINGS[np.multiply.accumulate] = lambda x, axis=0: cumprod(x, axis)
+SPELLINGS[np.add.accumulate] = lambda x, axis=0, dtype=None: cumsum(x, axis, dtype)
+SPELLINGS[np.multiply.accumulate] = lambda x, axis=0, dtype=None: cumprod(x, axis, dtype)
 
 
 # cummax, cummin

@@ -19,6 +19,7 @@ from .build import broadcast, call, call_in, cast, common_builder, constant, lif
 from .indexing import in_range, masks, rowwise, take_or_zero
 from .op import (
     ANY,
+    BOOL,
     HINTS,
     INTEGERS,
     NUMBERS,
@@ -38,7 +39,7 @@ from .op import (
 )
 from .pieces import cut
 from .places import Place, along, place
-from .pointwise import lifted
+from .pointwise import lifted, where
 from .shape import moveaxis, normal_axes, permute, reshape
 from .term import Term
 
@@ -213,18 +214,27 @@ def _written(x: Any, index: Any, value: Any, change: Callable[[Place, Term, Term
     first = index if isinstance(index, tuple) else (index,)
     builder = common_builder((x, value, *first))
     x = lift(x, builder)
-    spot = place(x.shape, index)
+    mask = first[0] if len(first) == 1 and isinstance(first[0], Term) and first[0].dtype == BOOL else None
+    # Under a mask that is not known when tracing everything is written, and taken where it holds.
+    spot = place(x.shape, Ellipsis if mask is not None else index)
     if not isinstance(value, Term):
         value = np.asarray(value)
     holds = np.can_cast(value.dtype, x.dtype, "same_kind")
     require(holds, "the array cannot hold the values", reason="DTYPE", got=value.dtype, allowed=x.dtype.name, hint="cast the array first (x.astype)")
     v = cast(lift(value if isinstance(value, Term) else value.astype(x.dtype), builder), x.dtype)
+    if mask is not None:
+        require(mask.shape == x.shape[: mask.ndim], "mask does not fit the array", got=mask.shape, allowed=f"the first axes of {x.shape}")
+        many = v.ndim > x.ndim - mask.ndim and v.size > 1
+        require(not many, "how many values a traced mask takes is not known", reason="NOT_TRACEABLE", got=v.shape, hint="np.where(mask, values, x)")
+        v = reshape(v, v.shape[max(0, v.ndim - x.ndim + mask.ndim) :])
     surplus = v.ndim - len(spot.result)
     if surplus > 0 and v.shape[:surplus] == (1,) * surplus:
         v = reshape(v, v.shape[surplus:])
     fits = v.ndim <= len(spot.result) and all(a in (1, b) for a, b in zip(v.shape[::-1], spot.result[::-1], strict=False))
     require(fits, "values do not fit the place they are written to", got=v.shape, allowed=f"what broadcasts to {spot.result}")
     v = spot.values(broadcast(v, spot.result))
+    if mask is not None:
+        return where(reshape(mask, (*mask.shape, *(1,) * (x.ndim - mask.ndim))), change(spot, x, v), x)
     return spot.write(x, lambda region: change(spot, region, v))
 
 
@@ -234,7 +244,7 @@ def _scatter(name: str, spot: Place, region: Term, v: Term) -> Term:
 
 @face("set", static=(1,))
 def set_(x: Any, index: Any, value: Any) -> Term:
-    """A copy of x with copy[index] = value, for every index NumPy takes."""
+    """A copy of x with copy[index] = value, for every index NumPy takes; one value for all that a traced mask holds for."""
     return _written(x, index, value, lambda spot, region, v: _scatter("scatter_set", spot, region, v) if spot.indexed else v)
 
 
@@ -326,6 +336,6 @@ HINTS |= {
     np.minimum.at: "it changes its argument: bs.min_at(x, index, value) returns the new array",
     np.place: "it changes its argument: use np.where(mask, value, x)",
     np.putmask: "it changes its argument: use np.where(mask, value, x)",
-    np.copyto: "it changes its argument: use np.where(mask, value, x), or the value itself",
+    np.copyto: "it changes its argument: use np.where(mask, value, x), or np.broadcast_to(value, shape), which np.full and np.full_like are",
     np.fill_diagonal: "it changes its argument: use bs.set(x, (np.arange(n), np.arange(n)), value)",
 }

@@ -7,8 +7,7 @@ functions mean, and that is looked up in op.SPELLINGS, so a new op or spelling c
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -16,7 +15,8 @@ import numpy as np
 
 from ..errors import GraphError
 from ..graph import DTYPES, Builder, Ref, Type
-from .op import HINTS, NAMED_SPELLINGS, SPELLINGS
+from . import refusals
+from .op import NAMED_SPELLINGS, SPELLINGS, TABLE
 
 FLOAT64 = DTYPES["float64"]
 TRACING: ContextVar[Builder | None] = ContextVar("TRACING", default=None)
@@ -24,13 +24,18 @@ TRACING: ContextVar[Builder | None] = ContextVar("TRACING", default=None)
 
 
 class Term:
-    """One value of a graph being built. Immutable; arithmetic on it adds nodes to its builder."""
+    """One value of a graph being built; arithmetic on it adds nodes to its builder.
 
-    __slots__ = ("builder", "ref")
+    Immutable, unless `own`: an array that code for any array library has made for itself (xp.zeros_like;
+    namespace.py) may be assigned to, and then stands for the value with the part set. No view of it follows.
+    """
 
-    def __init__(self, builder: Builder, ref: Ref) -> None:
+    __slots__ = ("builder", "own", "ref")
+
+    def __init__(self, builder: Builder, ref: Ref, own: bool = False) -> None:
         self.builder = builder
         self.ref = ref
+        self.own = own
 
     # What it is.
 
@@ -53,6 +58,23 @@ class Term:
     @property
     def size(self) -> int:
         return self.type.size
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
+    def real(self) -> Term:
+        return self
+
+    @property
+    def imag(self) -> Term:
+        return _method(np.imag, self)
+
+    def conj(self) -> Term:
+        return self
+
+    conjugate = conj
 
     def __len__(self) -> int:
         if not self.shape:
@@ -122,10 +144,10 @@ class Term:
         return _method(np.remainder, other, self)
 
     def __divmod__(self, other: Any) -> Any:
-        return _spelled(np.divmod, self, other)
+        return spelled(np.divmod, self, other)
 
     def __rdivmod__(self, other: Any) -> Any:
-        return _spelled(np.divmod, other, self)
+        return spelled(np.divmod, other, self)
 
     def __and__(self, other: Any) -> Term:
         return _method(np.bitwise_and, self, other)
@@ -218,7 +240,10 @@ class Term:
         return _method(np.round, self, decimals)
 
     def copy(self) -> Term:
-        return self
+        return Term(self.builder, self.ref, self.own)
+
+    def __deepcopy__(self, memo: Any) -> Term:
+        return self.copy()
 
     def sum(self, axis: Any = None, *, keepdims: bool = False) -> Term:
         return _method(np.sum, self, axis=axis, keepdims=keepdims)
@@ -276,30 +301,34 @@ class Term:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         function = ufunc if method == "__call__" else getattr(ufunc, method)  # np.maximum.accumulate is a name of its own
         if function is not ufunc and function in SPELLINGS and "out" not in options:
-            return _spelled(function, *inputs, **options)
-        if method == "__call__" and list(options) == ["out"]:
-            self._refuse("out= cannot be traced: a NumPy array holds numbers, not traced values", "write h = h + x instead of h += x")
+            return spelled(function, *inputs, **options)
+        if method == "__call__" and options.keys() == {"axis"}:
+            return spelled(ufunc, *inputs, **options)  # of a product of vectors: np.vecdot
         if method != "__call__" or options:
-            what = ", ".join(f"{k}=" for k in options) or f"{ufunc.__name__}.{method}"
-            self._refuse(f"{what} cannot be traced", HINTS.get(function, "write the plain call, e.g. np.add(x, y) or np.sum(x, axis)"))
-        return _spelled(ufunc, *inputs)
+            self._refuse(*refusals.ufunc_call(ufunc, method, options))
+        return spelled(ufunc, *inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _spelled(function, *args, **kwargs)
+        return spelled(function, *args, **kwargs)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return spelled(Term.__array_namespace__, api_version)
 
     # What a traced value cannot do: it has no number yet.
 
     def __bool__(self) -> bool:
-        self._refuse("a traced value has no truth value", "use np.where, or bs.cond for whole branches")
+        raise refusals.conversion("a traced value has no truth value", refusals.BRANCH, self.builder.place)
 
     def __float__(self) -> float:
-        self._refuse("a traced value is not a Python float", "keep it traced; use x.astype or np functions")
+        raise refusals.conversion("a traced value is not a Python float", "np.sin(x) for math.sin(x), x.astype(np.float64) for float(x)", self.builder.place)
 
     def __int__(self) -> int:
-        self._refuse("a traced value is not a Python int", "keep it traced, or pass the number as a Python argument")
+        raise refusals.conversion("a traced value is not a Python int", "x.astype(np.int64), or pass the number as a Python argument", self.builder.place)
 
     def __index__(self) -> int:
-        self._refuse("a traced value cannot be a Python index", "index with x[i] (take), or pass the number as a Python argument")
+        self._refuse(
+            "a traced value cannot be a Python index", "x[i] and np.take(a, i) index by one; a range, a slice or a shape needs the number as a Python argument"
+        )
 
     def __round__(self, digits: int = 0) -> Term:
         return _method(np.round, self, digits)
@@ -310,58 +339,63 @@ class Term:
         return repr(self)
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        self._refuse("a traced value cannot become a NumPy array", "use np functions on it directly; np.stack joins several, np.take(a, i) indexes by one")
+        raise refusals.conversion("a traced value cannot become a NumPy array", "", self.builder.place)
 
     def item(self, *_: Any) -> NoReturn:
         self._refuse("a traced value is not a Python number", "keep it traced, and read the number from the result")
 
     tolist = item
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        self._refuse("a traced value cannot be assigned to", "bs.set(x, index, value) returns the new array; np.where and np.stack build one")
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not self.own:
+            hint = "x = bs.set(x, index, value) returns the new array, bs.add_at(x, index, value) for x[index] += value; np.where replaces under a mask"
+            self._refuse("a traced value cannot be assigned to", hint)
+        changed = _method(Term.__setitem__, self, index, value)
+        if changed.builder is not self.builder:
+            self._refuse("an array made outside a branch or loop cannot be assigned to inside it", "carry it through the loop, or return it from the branch")
+        self.ref = changed.ref
 
     def __getattr__(self, name: str) -> NoReturn:
-        # An AttributeError, so that hasattr() keeps its meaning.
-        raise AttributeError(f"a traced value has no .{name}: use the np function (np.{name}(x)), if backsweep traces it")
+        # An AttributeError, so that hasattr() keeps its meaning; tracing shows what caused it.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        refusal = refusals.attribute(name)
+        raise AttributeError(f"{refusal.message}: {refusal.hint}") from refusal
 
     def _refuse(self, message: str, hint: str) -> NoReturn:
         raise GraphError(message, reason="NOT_TRACEABLE", hint=hint, source=self.builder.place)
 
 
-def _spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
-    spelling = SPELLINGS.get(function) or (NAMED_SPELLINGS.get(function.__name__) if _is_scipy_s(function) else None)
-    if spelling is None:
-        name = getattr(function, "__name__", str(function))
-        module, table = ("scipy.special", NAMED_SPELLINGS) if _is_scipy_s(function) else ("np", {f.__name__: f for f in SPELLINGS})
-        terms = [a for a in args if isinstance(a, Term)]
-        source = terms[0].builder.place if terms else ""
-        known = sorted(f"{module}.{f}" for f in table if f[:1] == name[:1] and f != "accumulate")
-        raise GraphError(
-            f"{module}.{name} is not among the functions backsweep traces",
-            reason="NOT_TRACEABLE",
-            allowed=", ".join(known[:8]),
-            hint=HINTS.get(function, "write it with functions that are; the README lists them"),
-            source=source,
-        )
+def spelled(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """What the NumPy function means on these arguments, traced values among them."""
+    spelling = SPELLINGS.get(function) or (NAMED_SPELLINGS.get(function.__name__) if refusals.is_scipy_s(function) else None)
     try:
+        if spelling is None:
+            raise refusals.unknown(function)
         return spelling(*args, **kwargs)
     except GraphError as error:
-        terms = [a for a in args if isinstance(a, Term)]
-        raise error.located(source=terms[0].builder.place if terms else "") from None
+        refusal = error
     except TypeError as error:
-        # A keyword the spelling does not take: say so in the user's words, not ours.
-        if "argument" not in str(error):
+        if spelling is None or "argument" not in str(error):
             raise
-        raise GraphError(f"np.{getattr(function, '__name__', function)}: {error}", reason="NOT_TRACEABLE") from None
+        refusal = refusals.argument(function, spelling, error)  # in the words of NumPy's function, not ours
+    raise refusal.located(source=next((a.builder.place for a in args if isinstance(a, Term)), ""))
 
 
-def _is_scipy_s(function: Any) -> bool:
-    """Whether it is a ufunc of scipy.special; the caller who has one has imported that, so we need not."""
-    special = sys.modules.get("scipy.special")
-    return isinstance(function, np.ufunc) and special is not None and getattr(special, function.__name__, None) is function
+def owned(result: Any, given: Sequence[Any]) -> Any:
+    """The result, `own` unless it is a view of what was given: then it belongs to whoever asked for it."""
+    if not isinstance(result, Term):
+        return result
+    ref, arguments = result.ref, {v.ref for v in given if isinstance(v, Term)}
+    while ref not in arguments and (node := result.builder.nodes[ref.node]).operands and TABLE[node.op].view:
+        ref = node.operands[0]
+    fresh = ref not in arguments and result.builder.nodes[ref.node].op != "input"
+    return Term(result.builder, result.ref, own=True) if fresh else result
 
 
 def _method(function: Any, *args: Any, **kwargs: Any) -> Term:
     """A method or operator of Term that means what the NumPy function means."""
-    result: Term = _spelled(function, *args, **kwargs)
+    result: Term = spelled(function, *args, **kwargs)
+    if any(type(a) is Term and a.own for a in args):
+        result = owned(result, args)  # code that owns an array computes with arrays of its own
     return result

@@ -226,7 +226,9 @@ def test_many_elements_are_added_in_the_order_of_few() -> None:
 
 REFUSED: list[tuple[str, Callable[..., Any], str, str]] = [
     ("traced mask", lambda f, m: f[m], "NOT_TRACEABLE", "bs.segment_sum"),
-    ("traced mask written", lambda f, m: bs.set(f, m, 0.0), "NOT_TRACEABLE", "np.where"),
+    ("many values under a traced mask", lambda f, m: bs.set(f, m, f[0, :2]), "NOT_TRACEABLE", "np.where"),
+    ("values that do not fit the rows of a traced mask", lambda f, m: bs.set(f, m[:, 0], f[0, :2]), "SHAPE", ""),
+    ("traced mask of another shape", lambda f, m: bs.set(f, m[:, :2], 0.0), "SHAPE", ""),
     ("traced mask among others", lambda f, m: f[0, m[0]], "NOT_TRACEABLE", "bs.segment_sum"),
     ("traced float", lambda f, m: f[f[0]], "NOT_TRACEABLE", "astype"),
     ("known float", lambda f, m: f[np.array([0.5])], "NOT_TRACEABLE", ""),
