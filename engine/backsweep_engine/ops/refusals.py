@@ -32,7 +32,7 @@ _CONVERSION = (
     "np.broadcast_to(x, shape) fills with one; random numbers are drawn before and passed as an argument"
 )
 
-_STEPS = "write its steps: bs.scan or bs.fori_loop over fixed ones"
+_STEPS = "bs.odeint, or its steps as bs.scan"
 _ROOT = "bs.root and bs.fixed_point give a solution its derivative"
 _POLYNOMIAL = (
     "np.polyval(c[::-1], x) takes traced coefficients and points; with numbers as c, np.polynomial's own functions take a traced x: chebval(x, c), legval(x, c)"
