@@ -7,14 +7,14 @@ public graphs: they hold ops of the table only and can be derived again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ..errors import GraphError
-from ..graph import Builder, Graph
+from ..graph import Builder, Graph, Type
 from ..ops.build import ones
 from ..ops.term import Term
 from .linearize import linearize
-from .rewrite import inline
 from .simplify import simplify
 from .transpose import transpose
 
@@ -29,18 +29,18 @@ def jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     return simplify(joint.select(range(len(graph.outputs), len(joint.outputs))))
 
 
-def _value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
+def _value_and_vjp(graph: Graph, wrt: Sequence[int], seed: Callable[[Builder, Type], Term] | None = None) -> Graph:
     joint = linearize(simplify(graph), wrt)
     linear = range(graph.arity, joint.arity)
     # An output the wrt inputs do not reach has a zero tangent, which is no linear node: it is kept out.
-    flipped = transpose(joint, linear, range(len(graph.outputs), len(joint.outputs)))
+    flipped = transpose(joint, linear, range(len(graph.outputs), len(joint.outputs)), seed)
     last = len(flipped.outputs)
-    return flipped.select([*range(len(graph.outputs)), *range(last - len(wrt), last)])
+    return simplify(flipped.select([*range(len(graph.outputs)), *range(last - len(wrt), last)]))
 
 
 def value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a cotangent per floating output -> outputs, then c J, one per wrt input."""
-    return simplify(_value_and_vjp(graph, wrt))
+    return _value_and_vjp(graph, wrt)
 
 
 def vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
@@ -65,18 +65,13 @@ def require_scalar(graph: Graph, verb: str) -> None:
 def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs -> the value, then the gradient by each wrt input."""
     require_scalar(graph, "a gradient")
-    both = _value_and_vjp(graph, wrt)
-    builder = Builder()
-    inputs = [Term(builder, builder.input(n, t)) for n, t in zip(graph.input_names, graph.input_types, strict=True)]
-    builder.origin = graph.nodes[graph.outputs[0].node].origin
-    seed = ones(builder, graph.output_types[0])
-    results = inline(builder, both, [*inputs, seed])
+    both = _value_and_vjp(graph, wrt, ones)
     # Several outputs of a public graph have distinct names, none of them empty.
     value, *gradients = both.output_names
     value = value or "value"
     while value in gradients:
         value += "'"
-    return simplify(builder.build([(name, y.ref) for name, y in zip([value, *gradients], results, strict=True)]))
+    return replace(both, output_names=(value, *gradients))
 
 
 def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
