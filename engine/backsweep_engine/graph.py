@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ MAX_CONSTANT_BYTES = 1024
 """A larger array is an input with a digest, never a part of the graph."""
 
 DTYPES = {name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")}
+_DTYPES = frozenset(DTYPES.values())
 FLOATS = (DTYPES["float64"], DTYPES["float32"])
 
 
@@ -36,28 +38,21 @@ class Type:
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
+    size: int = field(init=False, compare=False, repr=False)
+    """Number of elements."""
+    nbytes: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.dtype.name not in DTYPES:
+        if self.dtype not in _DTYPES and self.dtype.name not in DTYPES:
             raise GraphError("dtype is not supported", reason="DTYPE", got=str(self.dtype), allowed=", ".join(DTYPES))
-        if any(d < 0 for d in self.shape):
+        if self.shape and min(self.shape) < 0:
             raise GraphError("a dimension is negative", reason="SHAPE", got=str(self.shape), allowed="dimensions >= 0")
+        object.__setattr__(self, "size", prod(self.shape))
+        object.__setattr__(self, "nbytes", self.size * self.dtype.itemsize)
 
     @property
     def rank(self) -> int:
         return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        size = 1
-        for d in self.shape:
-            size *= d
-        return size
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.dtype.itemsize
 
     @property
     def is_float(self) -> bool:

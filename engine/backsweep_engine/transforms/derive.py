@@ -15,6 +15,7 @@ from ..graph import Builder, Graph, Type
 from ..ops.build import ones
 from ..ops.term import Term
 from .linearize import linearize
+from .remember import remembered
 from .simplify import simplify
 from .transpose import transpose
 
@@ -23,6 +24,7 @@ def floating_outputs(graph: Graph) -> list[int]:
     return [i for i, type in enumerate(graph.output_types) if type.is_float]
 
 
+@remembered
 def jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs of `graph` and a tangent per wrt input -> J t, one per floating output."""
     joint = linearize(simplify(graph), wrt)
@@ -38,11 +40,13 @@ def _value_and_vjp(graph: Graph, wrt: Sequence[int], seed: Callable[[Builder, Ty
     return simplify(flipped.select([*range(len(graph.outputs)), *range(last - len(wrt), last)]))
 
 
+@remembered
 def value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a cotangent per floating output -> outputs, then c J, one per wrt input."""
     return _value_and_vjp(graph, wrt)
 
 
+@remembered
 def vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a cotangent per floating output -> c J, one per wrt input."""
     both = value_and_vjp(graph, wrt)
@@ -62,6 +66,7 @@ def require_scalar(graph: Graph, verb: str) -> None:
         )
 
 
+@remembered
 def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs -> the value, then the gradient by each wrt input."""
     require_scalar(graph, "a gradient")
@@ -74,12 +79,14 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     return replace(both, output_names=(value, *gradients))
 
 
+@remembered
 def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs -> the gradient by each wrt input."""
     both = value_and_gradient(graph, wrt)
     return both.select(range(1, len(both.outputs)))
 
 
+@remembered
 def hvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a tangent per wrt input -> H t, one per wrt input."""
     require_scalar(graph, "an hvp")

@@ -16,11 +16,13 @@ from ..graph import MAX_CONSTANT_BYTES, Graph, Node
 from ..ops.build import call, constant
 from ..ops.op import Structured, lookup
 from ..ops.term import Term
+from .remember import remembered
 from .rewrite import Rewrite, with_subgraphs
 
 Rule = Callable[[Node, Sequence[Term]], Term | None]
 
 
+@remembered
 def simplify(graph: Graph) -> Graph:
     """One forward pass: every node is made from simplified operands, then matched against the rules."""
     rewrite = Rewrite(graph)
