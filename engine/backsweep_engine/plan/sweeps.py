@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import GraphError
-from ..graph import Graph, Node
+from ..graph import Graph
 from ..ops.control import runs_forward
 from ..query import Hessian, HessianDiagonal, Jacobian
 from ..transforms import derive
+from ..transforms.expand import expand
 from ..transforms.rewrite import positions, reached
 from ..transforms.simplify import simplify
-from .cost import node_cost
 from .drawing import Drawing
 from .plan import Axis, Sweep
+from .price import price, price_of
 from .vectors import common_dtype, every_output, flattened, seeded
+from .whole import whole_matrix
 
 
 def sweep_rows(drawing: Drawing, query: int, derived: Graph, seeds: Sequence[str], rows: Sequence[int], given: Sequence[str], count: int, axis: Axis) -> None:
@@ -40,12 +42,13 @@ def sweep_rows(drawing: Drawing, query: int, derived: Graph, seeds: Sequence[str
     drawing.sweep(query, vector, known, rows, sweep)
 
 
-def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | Hessian | HessianDiagonal) -> None:
+def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | Hessian | HessianDiagonal, at_once: bool) -> None:
+    """A matrix: swept over unit seeds, or `at_once` with symbolic ones where that is cheaper."""
     wrt = positions(graph, asked.wrt)
     columns = [graph.input_types[i] for i in wrt]
     width = sum(t.size for t in columns)
     if isinstance(asked, Jacobian):
-        vector, axis, note = min(_jacobian_candidates(graph, wrt, asked), key=lambda c: _sweep_cost(c[0]))
+        vector, axis, note = min(_jacobian_candidates(graph, wrt, asked), key=lambda c: _swept_price(c[0]))
         rows = vector.input_types[-1].size
         pieces = graph.output_types if axis is Axis.COLUMN else tuple(columns)
     else:
@@ -53,6 +56,12 @@ def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | He
         vector = simplify(seeded(derive.hvp(graph, wrt), graph.arity, columns, common_dtype(columns), dot))
         rows, axis, note = width, Axis.ROW if dot else Axis.COLUMN, "the Hessian's diagonal by HVPs" if dot else "the Hessian by HVPs, a column each"
         pieces = tuple(columns)
+
+    if at_once:
+        ways = sorted(((price(expand(whole)), whole, said) for whole, said in whole_matrix(graph, wrt, asked)), key=lambda way: way[0])
+        if ways and ways[0][0] <= _swept_price(vector):
+            drawing.whole(query, ways[0][1], note=ways[0][2])
+            return
 
     def sweep(each: Graph, shared: tuple[str, ...]) -> Sweep:
         return Sweep(query, each, shared, (), rows, 1, axis, vector.output_types[0], pieces, note)
@@ -75,14 +84,8 @@ def _jacobian_candidates(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> l
     return result
 
 
-def _sweep_cost(vector: Graph) -> int:
-    """Flops of all rows of the part of `vector` the seed reaches."""
-    moving = reached(vector, [vector.arity - 1])
-    flops = sum(_node_flops(vector, node) for i, node in enumerate(vector.nodes) if moving[i] and i >= vector.arity)
-    return flops * vector.input_types[-1].size
-
-
-def _node_flops(graph: Graph, node: Node) -> int:
-    # A move costs too: count a flop for every 16 bytes.
-    cost = node_cost(graph, node)
-    return cost.flops + cost.bytes // 16
+def _swept_price(vector: Graph) -> int:
+    """Of `once` and of all rows."""
+    expanded = expand(vector)
+    moving = reached(expanded, [expanded.arity - 1])
+    return price_of(expanded, [not m for m in moving]) + price_of(expanded, moving, vector.input_types[-1].size)

@@ -25,10 +25,16 @@ def floating_outputs(graph: Graph) -> list[int]:
 
 
 @remembered
+def value_and_jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs of `graph` and a tangent per wrt input -> outputs, then J t, one per floating output."""
+    return simplify(linearize(simplify(graph), wrt))
+
+
+@remembered
 def jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs of `graph` and a tangent per wrt input -> J t, one per floating output."""
-    joint = linearize(simplify(graph), wrt)
-    return simplify(joint.select(range(len(graph.outputs), len(joint.outputs))))
+    both = value_and_jvp(graph, wrt)
+    return both.select(range(len(graph.outputs), len(both.outputs)))
 
 
 def _value_and_vjp(graph: Graph, wrt: Sequence[int], seed: Callable[[Builder, Type], Term] | None = None) -> Graph:
