@@ -112,5 +112,3 @@ def _executor(name: str, lanes: int) -> Executor:
     from backsweep_engine.execute.cluster.cluster import Cluster
 
     return Cluster(lanes=lanes)
-
-

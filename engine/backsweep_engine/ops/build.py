@@ -48,7 +48,7 @@ def common_builder(terms: Sequence[Any]) -> Builder:
     if not builders:
         raise GraphError("no traced value among the operands", reason="NOT_TRACEABLE")
     first = builders[0]
-    innermost = first if all([b is first for b in builders]) else max(builders, key=_depth)
+    innermost = first if all(b is first for b in builders) else max(builders, key=_depth)
     inner = tracing = TRACING.get()
     while inner is not None and inner is not innermost:
         inner = inner.parent
@@ -136,9 +136,9 @@ def ones(builder: Builder, type: Type) -> Term:
 def promoted(values: Sequence[Any], allowed: Sequence[np.dtype[Any]] = ()) -> list[Term]:
     """The values as Terms of one dtype by NumPy 2's rules, integers as float64 where only floats are allowed."""
     builder = common_builder(values)
-    if all([isinstance(v, Term) and v.builder is builder for v in values]):
+    if all(isinstance(v, Term) and v.builder is builder for v in values):
         first = values[0].dtype
-        if first.kind == "f" and all([v.dtype == first for v in values]):
+        if first.kind == "f" and all(v.dtype == first for v in values):
             return list(values)  # the usual case in derivatives: nothing to promote
     # Python scalars are weak: they do not widen the dtype of arrays (NEP 50).
     weak = [isinstance(v, (int, float)) and not isinstance(v, np.generic) and not isinstance(v, bool) for v in values]

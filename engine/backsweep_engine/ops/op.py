@@ -333,7 +333,7 @@ def require_dtype(type: Type, allowed: tuple[np.dtype[Any], ...]) -> None:
 
 
 def require_same(types: tuple[Type, ...]) -> None:
-    if any([t is not types[0] and t != types[0] for t in types]):
+    if any(t is not types[0] and t != types[0] for t in types):
         require(
             False,
             "operands must have one dtype and one shape",

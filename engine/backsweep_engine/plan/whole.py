@@ -142,4 +142,3 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> tuple[Graph, str]:
     n = sum(graph.input_types[i].size for i in wrt)
     note = f"the gradient by {n} inputs in {best} mode: {other} costs {ratio:.2g} times as much ({kept[0]} bytes at the peak forward, {kept[1]} reverse)"
     return (forward if best == "forward" else reverse), note
-

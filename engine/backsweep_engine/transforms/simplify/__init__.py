@@ -4,8 +4,10 @@ Where both forms are finite a rewrite changes nothing beyond rounding; each says
 its identity holds. Stabilising rewrites may put the right finite value where the plain form
 overflowed, never an infinity where it was finite. Common subexpressions go by themselves, since builders are hash-consed.
 
-The rules stand by family, each a function named after what it matches: arithmetic, shapes, products (sums and matrix products),
-diagonals (identity seeds), stable; folding of constants is in rules. A new rule needs its identity in its docstring and an entry in tests/engine/transforms/test_simplify.py, which shows it in the golden text.
+The rules stand by family, each a function named after what it matches: arithmetic, shapes, products (sums
+and matrix products), diagonals (identity seeds), stable; constants are folded in rules. A new rule needs its
+identity and domain in its docstring and an entry in tests/engine/transforms/test_simplify.py, which shows it in
+the golden text.
 """
 
 from __future__ import annotations

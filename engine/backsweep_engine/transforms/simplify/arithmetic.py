@@ -83,6 +83,9 @@ def multiply(node: Node, x: Sequence[Term]) -> Term | None:
     if c is None:
         if scalar(b) is not None:
             return made("multiply", b, a)
+        both = _constants_in_front(a, b)
+        if both is not None:
+            return both
         if maker(a).op == "negative":
             return made("negative", made("multiply", operand(a), b))
         return made("negative", made("multiply", a, operand(b))) if maker(b).op == "negative" else None
@@ -91,7 +94,29 @@ def multiply(node: Node, x: Sequence[Term]) -> Term | None:
     if c == -1:
         return made("negative", b)
     d, inner = _factor(b)
-    return _times(c * d, inner) if inner.ref != b.ref and _normal(c * d) else None
+    if inner.ref != b.ref:
+        return _times(c * d, inner) if _normal(c * d) else None
+    return _onto_the_smaller(c, b)
+
+
+def _constants_in_front(a: Term, b: Term) -> Term | None:
+    """(c x) (d y) = (c d) (x y) for |c d| >= 1, so that no product overflows that did not."""
+    (c, x), (d, y) = _factor(a), _factor(b)
+    if x.ref == a.ref or y.ref == b.ref or not _normal(c * d) or abs(c * d) < 1:
+        return None
+    return _times(c * d, made("multiply", x, y))
+
+
+def _onto_the_smaller(c: Any, product: Term) -> Term | None:
+    """c (broadcast(d) A) = broadcast(c d) A for 2^-40 <= |c| <= 1, which spares a pass over A; up to rounding for |d| above 1e-292."""
+    if maker(product).op != "multiply" or not 2.0**-40 <= abs(c) <= 1:
+        return None
+    for k in (0, 1):
+        d, whole = operand(product, k), operand(product, 1 - k)
+        if maker(d).op == "broadcast" and operand(d).size < d.size and maker(whole).op != "broadcast":
+            small = operand(d)
+            return made("multiply", made("broadcast", _times(c, small), shape=d.shape), whole)
+    return None
 
 
 @rule("scale")

@@ -133,4 +133,3 @@ def product_with_a_diagonal(node: Node, x: Sequence[Term]) -> Term | None:
             weights = spread(v if k else reshaped(v, (v.size, 1)), other.shape)
             return made("multiply", weights, other)
     return None
-

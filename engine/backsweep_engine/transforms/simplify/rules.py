@@ -58,14 +58,20 @@ def _fold(node: Node, operands: Sequence[Term]) -> Term | None:
         return None
     values = [attribute(maker(x), "value") for x in operands]
     with np.errstate(all="ignore"):
-        if all([v.size == 1 for v in values]) and node.op in _EVERYWHERE:
+        if all(v.size == 1 for v in values) and node.op in _EVERYWHERE:
             return constant(builder, np.asarray(op.apply(*[v.reshape(()) for v in values], **attributes)), type.shape)
         if node.op in ("broadcast", "reshape", "transpose") and values[0].size == 1:
             return constant(builder, values[0].reshape(()), type.shape)
-        if type.nbytes > MAX_CONSTANT_BYTES or any([t.type.nbytes > MAX_CONSTANT_BYTES for t in operands]):
+        if type.nbytes > MAX_CONSTANT_BYTES or any(t.type.nbytes > MAX_CONSTANT_BYTES for t in operands):
             return None
         whole = [np.broadcast_to(v, t.shape) for v, t in zip(values, operands, strict=True)]
-        return constant(builder, np.asarray(op.apply(*whole, **attributes)))
+        return _constant(builder, np.asarray(op.apply(*whole, **attributes)))
+
+
+def _constant(builder: Builder, value: np.ndarray[Any, Any]) -> Term:
+    """As one number where it is the same everywhere, to the last bit."""
+    alike = value.size > 1 and value.tobytes() == value.ravel()[:1].tobytes() * value.size
+    return constant(builder, value.ravel()[0], value.shape, value.dtype) if alike else constant(builder, value)
 
 
 _EVERYWHERE = frozenset(

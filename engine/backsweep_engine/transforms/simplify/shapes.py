@@ -51,7 +51,7 @@ def reshape(node: Node, x: Sequence[Term]) -> Term | None:
         lengths = (1,) * (len(wide) - source.ndim) + source.shape
         long = iter([lengths[a] for a, d in enumerate(wide) if d != 1])
         return spread(reshaped(source, tuple([1 if d == 1 else next(long) for d in shape])), shape)
-    if inner.op == "transpose" and 0 not in shape:
+    if inner.op == "transpose" and 0 not in shape and x[0].size > 1:
         # The axes of length 1 go last before the transpose, and from there to where they are wanted.
         source, axes = operand(x[0]), [a for a in attribute(inner, "axes") if operand(x[0]).shape[a] != 1]
         long, short = iter([sorted(axes).index(a) for a in axes]), iter(range(len(axes), len(shape)))
@@ -88,7 +88,35 @@ def transpose(node: Node, x: Sequence[Term]) -> Term | None:
     return None
 
 
-# Transposes out of elementwise work.
+# Broadcasts and transposes out of elementwise work.
+
+
+def broadcast_last(node: Node, x: Sequence[Term]) -> Term | None:
+    """f(broadcast(x), broadcast(y)) = broadcast(f(x, y)): elementwise work is done before its operands are stretched."""
+    shape = node.types[0].shape
+    lengths = [_unstretched(t) for t in x]
+    common = tuple(map(max, *lengths)) if len(x) > 1 else lengths[0]
+    if common == shape or 0 in shape:
+        return None
+    small = [_shrunk(t, own, common) for t, own in zip(x, lengths, strict=True)]
+    return spread(made(node.op, *small, **dict(node.attributes)), shape)
+
+
+def _unstretched(x: Term) -> Ints:
+    """The shape x was broadcast from, with axes of length 1 in front."""
+    if scalar(x) is not None:
+        return (1,) * x.ndim
+    if maker(x).op != "broadcast":
+        return x.shape
+    source = operand(x)
+    return (1,) * (x.ndim - source.ndim) + source.shape
+
+
+def _shrunk(x: Term, own: Ints, common: Ints) -> Term:
+    value = scalar(x)
+    if value is not None:
+        return full(x.builder, value, common, x.dtype)
+    return spread(reshaped(operand(x), own), common) if maker(x).op == "broadcast" else x
 
 
 def _reoriented(x: Term, axes: Ints) -> Term | None:
@@ -127,7 +155,8 @@ def is_elementwise(name: str) -> bool:
 
 
 _LINEAR = frozenset(("add", "subtract", "multiply", "negative", "scale", "where", "cast"))
-rule(*sorted(name for name in TABLE if is_elementwise(name)))(transpose_last)
+for _f in (broadcast_last, transpose_last):
+    rule(*sorted(name for name in TABLE if is_elementwise(name)))(_f)
 
 
 # Pieces.
@@ -135,7 +164,7 @@ rule(*sorted(name for name in TABLE if is_elementwise(name)))(transpose_last)
 
 @rule("slice")
 def piece(node: Node, x: Sequence[Term]) -> Term | None:
-    """A slice of a slice is one; of what is the same everywhere, less of it; of what was concatenated, the piece itself."""
+    """A slice of a slice is one; of what is the same everywhere, less of it; of what was concatenated or padded, the piece itself."""
     start, stop, step = (attribute(node, name) for name in ("start", "stop", "step"))
     inner = maker(x[0])
     if scalar(x[0]) is not None:
@@ -146,6 +175,8 @@ def piece(node: Node, x: Sequence[Term]) -> Term | None:
         steps = tuple(s * t for s, t in zip(stride, step, strict=True))
         end = tuple(b + (n - 1) * s + 1 if n else b for b, n, s in zip(begin, node.types[0].shape, steps, strict=True))
         return made("slice", operand(x[0]), start=begin, stop=end, step=steps)
+    if inner.op == "pad" and (start, step) == (attribute(inner, "low"), tuple(k + 1 for k in attribute(inner, "interior"))):
+        return operand(x[0]) if operand(x[0]).shape == node.types[0].shape else None
     if inner.op == "concat":
         return _of_concat(inner, x[0], start, stop, step)
     if node.types[0] == x[0].type and not any(start) and set(step) <= {1}:
