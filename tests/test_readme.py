@@ -35,7 +35,9 @@ LISTS = {
     "these functions of NumPy:": lambda: {
         f.__name__ for f in SPELLINGS if hasattr(np, f.__name__) and (isinstance(f, np.ufunc) or getattr(np, f.__name__) is f)
     },
-    "Of `np.linalg`:": lambda: {f.__name__ for f in SPELLINGS if getattr(np.linalg, f.__name__, None) is f and getattr(np, f.__name__, None) is not f},
+    "Of `np.linalg`:": lambda: {
+        f.__name__ for f in SPELLINGS if getattr(np.linalg, f.__name__, None) is f and getattr(np, f.__name__, None) is not f
+    },
     "What NumPy lacks is in `bs`:": lambda: {*FACES, "stop_gradient"},
 }
 

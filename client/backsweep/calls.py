@@ -279,3 +279,5 @@ def describe_note(note: NonFinite, source: str) -> str:
         return f"the answer holds a {word} that came in with the point"
     what = f"the derivative of node {note.node} ({note.op})" if note.in_derivative else f"node {note.node} ({note.op})"
     return f"the answer holds a {word}, first made by {what}" + (f" at {source}" if source else "")
+
+

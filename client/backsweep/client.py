@@ -189,7 +189,9 @@ class Remote:
 
         def chunks() -> Iterator[pb.UploadRequest]:
             for at in range(0, max(1, view.nbytes), limits.MAX_CHUNK_BYTES):
-                yield pb.UploadRequest(digest=encode_digest(digest) if at == 0 else None, offset_bytes=at, data=bytes(view[at : at + limits.MAX_CHUNK_BYTES]))
+                yield pb.UploadRequest(
+                    digest=encode_digest(digest) if at == 0 else None, offset_bytes=at, data=bytes(view[at : at + limits.MAX_CHUNK_BYTES])
+                )
 
         with _translated():
             self._stub.Upload(chunks(), timeout=_left(deadline))

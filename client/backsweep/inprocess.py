@@ -112,3 +112,5 @@ def _executor(name: str, lanes: int) -> Executor:
     from backsweep_engine.execute.cluster.cluster import Cluster
 
     return Cluster(lanes=lanes)
+
+

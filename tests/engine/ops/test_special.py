@@ -193,7 +193,7 @@ def test_at_a_pole_a_kink_or_outside_its_domain_it_is_as_written_down(name: str,
 
 
 def test_sinc_has_its_second_derivative_at_0_where_the_plain_formula_has_none() -> None:
-    assert derivatives("sinc", 0.0, "float64")[2] == pytest.approx(-(np.pi**2) / 3, rel=1e-15)
+    assert derivatives("sinc", 0.0, "float64")[2] == pytest.approx(-np.pi**2 / 3, rel=1e-15)
 
 
 def gradient(name: str, *x: float) -> list[float]:
