@@ -73,7 +73,7 @@ def _merged(x: Sequence[Term], sign: int) -> Term | None:
     return _times(total, a) if a.ref == b.ref and _normal(total) else None
 
 
-@rule("multiply")
+@rule("multiply", of=["constant", "negative", "multiply"])
 def multiply(node: Node, x: Sequence[Term]) -> Term | None:
     """x * 1 = x; x * -1 = -x; x c = c x; c (d x) = (c d) x; -x y = -(x y), c (-x) = (-c) x. (x * 0 stays: it is NaN where x is not finite.)"""
     a, b = x
@@ -119,7 +119,7 @@ def _onto_the_smaller(c: Any, product: Term) -> Term | None:
     return None
 
 
-@rule("scale")
+@rule("scale", of=["constant"])
 def scale(node: Node, x: Sequence[Term]) -> Term | None:
     """scale(p, 0) = 0 by definition; scale(1, t) = t; scale(p, t) = p * t for a finite constant p or nonzero constant t."""
     p, t = x
@@ -131,7 +131,7 @@ def scale(node: Node, x: Sequence[Term]) -> Term | None:
     return None if seed is None and (value is None or not np.isfinite(value)) else made("multiply", p, t)
 
 
-@rule("scale")
+@rule("scale", of=["negative"])
 def scale_with_a_sign(node: Node, x: Sequence[Term]) -> Term | None:
     """scale(-p, t) = -scale(p, t) = scale(p, -t)."""
     for k in (0, 1):
@@ -140,7 +140,7 @@ def scale_with_a_sign(node: Node, x: Sequence[Term]) -> Term | None:
     return None
 
 
-@rule("divide")
+@rule("divide", of=["constant", "negative"])
 def divide(node: Node, x: Sequence[Term]) -> Term | None:
     """x / 1 = x; -x / y = x / -y = -(x / y); x / c = x (1/c) for a power of two c."""
     a, b = x
@@ -155,7 +155,7 @@ def divide(node: Node, x: Sequence[Term]) -> Term | None:
     return made("multiply", number(a, 1 / c), a) if exact and _normal(1 / c) else None
 
 
-@rule("negative")
+@rule("negative", of=["negative", "subtract", "multiply"])
 def negative(node: Node, x: Sequence[Term]) -> Term | None:
     """-(-x) = x; -(c x) = (-c) x; -(x - y) = y - x."""
     inner = maker(x[0])
@@ -167,7 +167,7 @@ def negative(node: Node, x: Sequence[Term]) -> Term | None:
     return _times(-c, rest) if rest.ref != x[0].ref else None
 
 
-@rule("square")
+@rule("square", of=["negative", "abs"])
 def square_of_negative(node: Node, x: Sequence[Term]) -> Term | None:
     """(-x)^2 = |x|^2 = x^2."""
     return made("square", operand(x[0])) if maker(x[0]).op in ("negative", "abs") else None
@@ -193,7 +193,7 @@ def small_power(node: Node, x: Sequence[Term]) -> Term | None:
     return None
 
 
-@rule("power")
+@rule("power", of=["constant"])
 def power_by_a_number(node: Node, x: Sequence[Term]) -> Term | None:
     """x^c for a small whole constant c, as above; x^(1/2) = sqrt x for x > 0 (at -inf and -0 NumPy's pow gives inf and 0)."""
     c = scalar(x[1])
@@ -222,7 +222,7 @@ def where_of_one(node: Node, x: Sequence[Term]) -> Term | None:
     return None
 
 
-@rule("where")
+@rule("where", of=["negative"])
 def where_of_negatives(node: Node, x: Sequence[Term]) -> Term | None:
     """where(c, -x, -y) = -where(c, x, y), and with 0 for one of them: the sign moves out."""
     condition, a, b = x

@@ -19,6 +19,8 @@ from ...ops.term import Term
 from .rules import attribute, full, is_number, made, maker, operand, rule, scalar
 from .shapes import Ints, reshaped, spread
 
+_WRITTEN_AS = ("reshape", "pad", "constant")
+
 
 def diag(v: Term, shape: Ints) -> Term:
     """The matrix with v on its diagonal, its elements in C order in the given shape."""
@@ -74,7 +76,7 @@ def _split(shape: Ints, n: int) -> int | None:
     return next((a for a in range(len(shape) + 1) if math.prod(shape[:a]) == n == math.prod(shape[a:])), None)
 
 
-@rule("multiply", "scale", "where", "negative", "cast", "divide")
+@rule("multiply", "scale", "where", "negative", "cast", "divide", of=_WRITTEN_AS)
 def along_the_diagonal(node: Node, x: Sequence[Term]) -> Term | None:
     """f(diag(v), x) = diag(f(v, the diagonal of x)) for every f that is 0 where its diagonal operand is."""
     places = {"where": (1, 2), "divide": (0,), "scale": (0, 1), "multiply": (0, 1)}.get(node.op, (0,))
@@ -88,14 +90,14 @@ def along_the_diagonal(node: Node, x: Sequence[Term]) -> Term | None:
     return diag(made(node.op, *operands, **dict(node.attributes)), node.types[0].shape)
 
 
-@rule("add", "subtract")
+@rule("add", "subtract", of=_WRITTEN_AS)
 def sums_of_diagonals(node: Node, x: Sequence[Term]) -> Term | None:
     """diag(v) + diag(w) = diag(v + w)."""
     v, w = map(diagonal, x)
     return diag(made(node.op, v, w), node.types[0].shape) if v is not None and w is not None else None
 
 
-@rule("transpose")
+@rule("transpose", of=_WRITTEN_AS)
 def symmetric(node: Node, x: Sequence[Term]) -> Term | None:
     """diag(v) is its own transpose: rows and columns change places, each keeping its order."""
     v = diagonal(x[0])
@@ -106,7 +108,7 @@ def symmetric(node: Node, x: Sequence[Term]) -> Term | None:
     return reshaped(x[0], node.types[0].shape) if swapped else None
 
 
-@rule("sum")
+@rule("sum", of=_WRITTEN_AS)
 def rows_of_a_diagonal(node: Node, x: Sequence[Term]) -> Term | None:
     """The sums of the rows, or of the columns, of diag(v) are v; of all of it, sum(v)."""
     v = diagonal(x[0])
@@ -119,7 +121,7 @@ def rows_of_a_diagonal(node: Node, x: Sequence[Term]) -> Term | None:
     return reshaped(v, node.types[0].shape) if whole else None
 
 
-@rule("matmul")
+@rule("matmul", of=_WRITTEN_AS)
 def product_with_a_diagonal(node: Node, x: Sequence[Term]) -> Term | None:
     """diag(v) @ B scales the rows of B, A @ diag(v) the columns of A; A @ identity = A."""
     if x[0].ndim != 2:

@@ -33,7 +33,7 @@ def sum_of_views(node: Node, x: Sequence[Term]) -> Term | None:
     return None
 
 
-@rule("sum")
+@rule("sum", of=["broadcast", "constant"])
 def sum_of_broadcast(node: Node, x: Sequence[Term]) -> Term | None:
     """sum(broadcast(x)) = n x, for n copies; up to rounding."""
     axes, inner, shape = attribute(node, "axes"), maker(x[0]), x[0].shape
@@ -58,7 +58,7 @@ def sum_of_broadcast(node: Node, x: Sequence[Term]) -> Term | None:
     return spread(made("multiply", number(once, copies), once), node.types[0].shape)
 
 
-@rule("max", "min")
+@rule("max", "min", of=["broadcast"])
 def extreme_of_broadcast(node: Node, x: Sequence[Term]) -> Term | None:
     """The largest of equal values is each of them."""
     axes, inner = attribute(node, "axes"), maker(x[0])
@@ -72,7 +72,7 @@ def extreme_of_broadcast(node: Node, x: Sequence[Term]) -> Term | None:
     return spread(reshaped(source, kept), node.types[0].shape)
 
 
-@rule("sum")
+@rule("sum", of=["multiply"])
 def sum_of_multiple(node: Node, x: Sequence[Term]) -> Term | None:
     """sum(c x) = c sum(x) for |c| >= 1, so that no sum overflows that did not; up to rounding."""
     c = _large_factor(x[0])
@@ -88,7 +88,7 @@ def _large_factor(x: Term) -> object | None:
     return c if c is not None and 1 <= abs(c) < math.inf else None
 
 
-@rule("matmul")
+@rule("matmul", of=["negative", "multiply"])
 def factor_out(node: Node, x: Sequence[Term]) -> Term | None:
     """(c A) @ B = c (A @ B) and (-A) @ B = -(A @ B), where the result is the smaller one and |c| >= 1; up to rounding."""
     for k in (0, 1):
@@ -108,7 +108,7 @@ def _product(k: int, own: Term, other: Term) -> Term:
     return made("matmul", other, own) if k else made("matmul", own, other)
 
 
-@rule("add")
+@rule("add", of=["matmul"])
 def thin_products(node: Node, x: Sequence[Term]) -> Term | None:
     """A @ B + C @ D = [A C] @ [B; D]: sums of outer products are one product, written once; up to rounding."""
     if any(maker(t).op != "matmul" for t in x) or x[0].ndim != 2:

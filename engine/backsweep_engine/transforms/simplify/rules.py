@@ -20,16 +20,16 @@ from ...ops.term import Term
 
 Rule = Callable[[Node, Sequence[Term]], Term | None]
 
-RULES: dict[str, list[Rule]] = {}
-"""By op, in the order they are tried."""
+RULES: dict[str, list[tuple[Rule, frozenset[str]]]] = {}
+"""By op, in the order they are tried; and the ops one of which must have made an operand for the rule to be worth asking (none: any)."""
 
 
-def rule(*ops: str) -> Callable[[Rule], Rule]:
-    """Decorator: the rule rewrites these ops."""
+def rule(*ops: str, of: Sequence[str] = ()) -> Callable[[Rule], Rule]:
+    """Decorator: the rule rewrites these ops, where some operand was made by one of the ops `of`."""
 
     def register(f: Rule) -> Rule:
         for op in ops:
-            RULES.setdefault(op, []).append(f)
+            RULES.setdefault(op, []).append((f, frozenset(of)))
         return f
 
     return register
@@ -39,9 +39,12 @@ def simpler(node: Node, operands: Sequence[Term]) -> Term | None:
     """What the first rule that fits puts in the place of the node; None if none fits. Of nodes with one result."""
     if not operands or len(node.types) != 1:
         return None
-    found = _fold(node, operands)
+    makers = {maker(x).op for x in operands}
+    found = _fold(node, operands) if makers == _CONSTANT else None
     if found is None:
-        for f in RULES.get(node.op, ()):
+        for f, of in RULES.get(node.op, ()):
+            if of and of.isdisjoint(makers):
+                continue
             found = f(node, operands)
             if found is not None:
                 return found
@@ -49,10 +52,7 @@ def simpler(node: Node, operands: Sequence[Term]) -> Term | None:
 
 
 def _fold(node: Node, operands: Sequence[Term]) -> Term | None:
-    """Constants are computed now: whole ones up to 1 KiB, and pointwise ones equal everywhere at any size."""
-    for x in operands:
-        if maker(x).op != "constant":
-            return None
+    """f(constants) is computed now: whole ones up to 1 KiB, and pointwise ones equal everywhere at any size."""
     op, builder, type, attributes = lookup(node.op), operands[0].builder, node.types[0], dict(node.attributes)
     if op.apply is None or isinstance(op.derivative, Structured):
         return None
@@ -74,6 +74,7 @@ def _constant(builder: Builder, value: np.ndarray[Any, Any]) -> Term:
     return constant(builder, value.ravel()[0], value.shape, value.dtype) if alike else constant(builder, value)
 
 
+_CONSTANT = {"constant"}
 _EVERYWHERE = frozenset(
     ("add", "subtract", "multiply", "divide", "negative", "scale", "reciprocal", "square", "sqrt", "exp", "log", "power", "sign", "abs", "where", "cast")
     + ("less", "less_equal", "equal", "not_equal", "integer_power")

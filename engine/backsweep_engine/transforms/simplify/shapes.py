@@ -37,7 +37,7 @@ def to_its_own_type(node: Node, x: Sequence[Term]) -> Term | None:
     return x[0] if x[0].type == node.types[0] else None
 
 
-@rule("reshape")
+@rule("reshape", of=["reshape", "broadcast", "transpose"])
 def reshape(node: Node, x: Sequence[Term]) -> Term | None:
     """Of two reshapes the last stands; axes of length 1 come and go before a broadcast or a transpose."""
     shape, inner = node.types[0].shape, maker(x[0])
@@ -60,7 +60,7 @@ def reshape(node: Node, x: Sequence[Term]) -> Term | None:
     return None
 
 
-@rule("broadcast")
+@rule("broadcast", of=["broadcast", "reshape"])
 def broadcast(node: Node, x: Sequence[Term]) -> Term | None:
     """Of two broadcasts the last stands; leading axes of length 1 need no reshape before it."""
     inner, shape = maker(x[0]), node.types[0].shape
@@ -155,8 +155,8 @@ def is_elementwise(name: str) -> bool:
 
 
 _LINEAR = frozenset(("add", "subtract", "multiply", "negative", "scale", "where", "cast"))
-for _f in (broadcast_last, transpose_last):
-    rule(*sorted(name for name in TABLE if is_elementwise(name)))(_f)
+for _f, _of in ((broadcast_last, "broadcast"), (transpose_last, "transpose")):
+    rule(*sorted(name for name in TABLE if is_elementwise(name)), of=[_of])(_f)
 
 
 # Pieces.
@@ -213,7 +213,7 @@ def of_one(node: Node, x: Sequence[Term]) -> Term | None:
     return filled[0] if len(filled) == 1 else made("concat", *filled, axis=attribute(node, "axis"))
 
 
-@rule("add")
+@rule("add", of=["pad"])
 def apart(node: Node, x: Sequence[Term]) -> Term | None:
     """Two arrays padded with zeros where the other one stands are concatenated: x + 0 = x."""
     first, second = maker(x[0]), maker(x[1])

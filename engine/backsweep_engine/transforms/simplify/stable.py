@@ -9,13 +9,13 @@ from ...ops.term import Term
 from .rules import is_number, made, maker, operand, rule
 
 
-@rule("log1p")
+@rule("log1p", of=["exp"])
 def log1p_of_exp(node: Node, x: Sequence[Term]) -> Term | None:
     """log1p(exp x) = softplus x, for every x (the plain form overflows for large x)."""
     return made("softplus", operand(x[0])) if maker(x[0]).op == "exp" else None
 
 
-@rule("log")
+@rule("log", of=["exp", "sigmoid", "add"])
 def log_of_sums(node: Node, x: Sequence[Term]) -> Term | None:
     """log(exp x) = x, log(1 + exp x) = softplus x and log(sigmoid x) = -softplus(-x), for every x."""
     inner = maker(x[0])
