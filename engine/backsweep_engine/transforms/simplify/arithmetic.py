@@ -15,6 +15,12 @@ from ...graph import Node
 from ...ops.term import Term
 from .rules import attribute, is_number, made, maker, number, operand, rule, scalar
 
+SMALL = 2.0**-40
+"""A factor down to here is moved; the values it meets keep their digits where they are above 1e-292."""
+
+
+VIEWS = ("reshape", "transpose", "broadcast")
+
 
 def _factor(x: Term) -> tuple[Any, Term]:
     """x as a number times a value; the number is 1 where there is none, -1 of a negative."""
@@ -73,7 +79,7 @@ def _merged(x: Sequence[Term], sign: int) -> Term | None:
     return _times(total, a) if a.ref == b.ref and _normal(total) else None
 
 
-@rule("multiply", of=["constant", "negative", "multiply"])
+@rule("multiply", of=["constant", "negative", "multiply", *VIEWS])
 def multiply(node: Node, x: Sequence[Term]) -> Term | None:
     """x * 1 = x; x * -1 = -x; x c = c x; c (d x) = (c d) x; -x y = -(x y), c (-x) = (-c) x. (x * 0 stays: it is NaN where x is not finite.)"""
     a, b = x
@@ -83,7 +89,7 @@ def multiply(node: Node, x: Sequence[Term]) -> Term | None:
     if c is None:
         if scalar(b) is not None:
             return made("multiply", b, a)
-        both = _constants_in_front(a, b)
+        both = _constants_meet("multiply", a, b)
         if both is not None:
             return both
         if maker(a).op == "negative":
@@ -99,23 +105,58 @@ def multiply(node: Node, x: Sequence[Term]) -> Term | None:
     return _onto_the_smaller(c, b)
 
 
-def _constants_in_front(a: Term, b: Term) -> Term | None:
-    """(c x) (d y) = (c d) (x y) for |c d| >= 1, so that no product overflows that did not."""
-    (c, x), (d, y) = _factor(a), _factor(b)
-    if x.ref == a.ref or y.ref == b.ref or not _normal(c * d) or abs(c * d) < 1:
+def _under_views(x: Term) -> tuple[list[Node], Term]:
+    """The reshapes, transposes and broadcasts x went through last, the last one first, and what they were made of."""
+    views = []
+    while maker(x).op in VIEWS:
+        views.append(maker(x))
+        x = operand(x)
+    return views, x
+
+
+def _viewed(views: Sequence[Node], x: Term) -> Term:
+    for view in reversed(views):
+        x = made(view.op, x, **dict(view.attributes))
+    return x
+
+
+def _stored_factor(x: Term) -> tuple[Any, Term]:
+    """The same, of what x is a view of too."""
+    views, stored = _under_views(x)
+    c, rest = _factor(stored)
+    return (c, x) if rest.ref == stored.ref else (c, _viewed(views, rest))
+
+
+def _constants_meet(op: str, a: Term, b: Term) -> Term | None:
+    """(c x) (d y) = (c d) (x y) for |c d| >= 1, and x (c d y) below: so no product overflows that did not. Of scale, too, up to 1."""
+    (c, x), (d, y) = _stored_factor(a), _stored_factor(b)
+    if x.ref == a.ref or y.ref == b.ref or not _normal(c * d):
         return None
-    return _times(c * d, made("multiply", x, y))
+    if abs(c * d) == 1 or (op == "multiply" and abs(c * d) > 1):
+        return _times(c * d, made(op, x, y))
+    if abs(c * d) > 1 or abs(c * d) < SMALL:
+        return None
+    return made(op, x, _onto(c * d, y)) if op == "scale" or _stored(y) <= _stored(x) else made(op, _onto(c * d, x), y)
+
+
+def _stored(x: Term) -> int:
+    """How many elements are really there."""
+    return _under_views(x)[1].size
+
+
+def _onto(c: Any, x: Term) -> Term:
+    views, stored = _under_views(x)
+    return _viewed(views, _times(c, stored))
 
 
 def _onto_the_smaller(c: Any, product: Term) -> Term | None:
-    """c (broadcast(d) A) = broadcast(c d) A for 2^-40 <= |c| <= 1, which spares a pass over A; up to rounding for |d| above 1e-292."""
-    if maker(product).op != "multiply" or not 2.0**-40 <= abs(c) <= 1:
+    """c (broadcast(d) A) = broadcast(c d) A for SMALL <= |c| <= 1, which spares a pass over A."""
+    if maker(product).op != "multiply" or not SMALL <= abs(c) <= 1:
         return None
     for k in (0, 1):
         d, whole = operand(product, k), operand(product, 1 - k)
         if maker(d).op == "broadcast" and operand(d).size < d.size and maker(whole).op != "broadcast":
-            small = operand(d)
-            return made("multiply", made("broadcast", _times(c, small), shape=d.shape), whole)
+            return made("multiply", _onto(c, d), whole)
     return None
 
 
@@ -129,6 +170,12 @@ def scale(node: Node, x: Sequence[Term]) -> Term | None:
         return t
     value, seed = scalar(p), scalar(t)
     return None if seed is None and (value is None or not np.isfinite(value)) else made("multiply", p, t)
+
+
+@rule("scale", of=["multiply", "negative", *VIEWS])
+def scale_of_multiples(node: Node, x: Sequence[Term]) -> Term | None:
+    """scale(c p, d t) = scale(p, c d t) for SMALL <= |c d| <= 1: a factor takes no part in what is 0."""
+    return _constants_meet("scale", *x)
 
 
 @rule("scale", of=["negative"])
