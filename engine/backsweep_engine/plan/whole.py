@@ -6,7 +6,7 @@ only where it is small enough to be one block of a sweep or so: larger ones are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ..graph import Graph, Type
 from ..ops.build import call, cast, zeros
@@ -38,40 +38,30 @@ MOST_INPUTS = 16
 """and up to so many arrays a matrix is derived by one by one."""
 
 
-def whole_matrix(graph: Graph, wrt: Sequence[int], asked: Jacobian | Hessian | HessianDiagonal) -> Iterator[tuple[Graph, str]]:
-    """The ways worth pricing to have the matrix as the output of one graph (of a diagonal, an output for each input)."""
+def whole_matrix(graph: Graph, wrt: Sequence[int], asked: Jacobian | Hessian | HessianDiagonal, mode: str) -> Graph | None:
+    """The matrix as the output of one graph (of a diagonal, an output for each input); None if it is too large. `mode`: of a Jacobian."""
     columns = [graph.input_types[i] for i in wrt]
     rows = list(graph.output_types) if isinstance(asked, Jacobian) else columns
     n, m = sum(t.size for t in columns), sum(t.size for t in rows)
     if asked.block or not n or not m or n * m * 8 > WHOLE_BYTES or max(len(rows), len(columns)) > MOST_INPUTS:
-        return
+        return None
     if isinstance(asked, Jacobian):
-        found = _jacobians(graph, wrt, asked)
-    elif isinstance(asked, Hessian):
-        found = iter([(_hessian(graph, wrt), "the Hessian at once")])
+        whole = _jacobian(graph, wrt, mode)
     else:
-        found = iter([(_diagonal(graph, wrt), "the Hessian's diagonal at once")])
-    for whole, note in found:
-        expanded = expand(whole)
-        inputs = sum(t.nbytes for t in graph.input_types)
-        if layout(expanded).peak_bytes <= 2 * WHOLE_BYTES + inputs and graph_cost(expanded).flops <= WHOLE_FLOPS:
-            yield whole, note
+        whole = _hessian(graph, wrt) if isinstance(asked, Hessian) else _diagonal(graph, wrt)
+    expanded = expand(whole)
+    inputs = sum(t.nbytes for t in graph.input_types)
+    fits = layout(expanded).peak_bytes <= 2 * WHOLE_BYTES + inputs and graph_cost(expanded).flops <= WHOLE_FLOPS
+    return whole if fits else None
 
 
-def _jacobians(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> Iterator[tuple[Graph, str]]:
+def _jacobian(graph: Graph, wrt: Sequence[int], mode: str) -> Graph:
     columns, rows = [graph.input_types[i] for i in wrt], list(graph.output_types)
-    n, m = sum(t.size for t in columns), sum(t.size for t in rows)
     dtype = common_dtype([t for t in (*columns, *rows) if t.is_float])
-    forwards = asked.mode != "reverse" and all(runs_forward(derive.jvp(graph, [i])) for i in wrt)
-    for mode, entries, worth in (
-        ("forward", matrices.forward, forwards and n <= 8 * m),
-        ("reverse", matrices.reverse, asked.mode == "reverse" or m <= 8 * n or not forwards),
-    ):
-        if asked.mode == mode or (asked.mode == "auto" and worth):
-            builder, inputs = copied_inputs(graph)
-            moving = iter(entries(graph, wrt, inputs))
-            grid = [next(moving) if t.is_float else [None] * len(columns) for t in rows]
-            yield simplify(builder.build([("", _joined(inputs, grid, rows, columns, dtype).ref)])), f"the Jacobian at once, in {mode} mode"
+    builder, inputs = copied_inputs(graph)
+    moving = iter((matrices.forward if mode == "forward" else matrices.reverse)(graph, wrt, inputs))
+    grid = [next(moving) if t.is_float else [None] * len(columns) for t in rows]
+    return simplify(builder.build([("", _joined(inputs, grid, rows, columns, dtype).ref)]))
 
 
 def _joined(inputs: Sequence[Term], grid: Sequence[Sequence[Term | None]], rows: Sequence[Type], columns: Sequence[Type], dtype: object) -> Term:
