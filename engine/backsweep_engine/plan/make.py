@@ -50,8 +50,11 @@ def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozen
     """
     graph = expand(graph)
     plan = _drawn(graph, asks, budget, batched, points, at_once=True)
+    matrices = any(isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)) for ask in asks)
+    if plan.promise.peak_bytes <= budget.memory_bytes or not matrices:
+        return plan
     # What is too large at once may fit in blocks.
-    return plan if plan.promise.peak_bytes <= budget.memory_bytes else _drawn(graph, asks, budget, batched, points, at_once=False)
+    return _drawn(graph, asks, budget, batched, points, at_once=False)
 
 
 def _drawn(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str], points: int, at_once: bool) -> Plan:

@@ -34,8 +34,9 @@ def remembered(f: Callable[Concatenate[Graph, P], R]) -> Callable[Concatenate[Gr
         answer = f(graph, *args, **kwargs)
         if answer is not graph:  # an answer that held its own key would never be let go
             answers = known.setdefault(graph, {})
-            while len(answers) >= MOST:
-                answers.pop(next(iter(answers)), None)
+            # Two threads may be here at once: a copy of the keys is looked through, and a key may be gone.
+            for oldest in list(answers)[: max(0, len(answers) - MOST + 1)]:
+                answers.pop(oldest, None)
             answers[key] = answer
         return answer
 
