@@ -115,7 +115,9 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
             key = (block.query, block.part)
             if key not in first_bad or block.start < first_bad[key].start:
                 first_bad[key] = block
-        if block.axis is Axis.POINT:
+        if block.axis is Axis.WHOLE:
+            yield block
+        elif block.axis is Axis.POINT:
             yield from _pieces(block, _sweep_of(work.plan, block.query))
         elif isinstance(asks[block.query].query, HessianDiagonal):
             sweep = _sweep_of(work.plan, block.query)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ MAX_CONSTANT_BYTES = 1024
 """A larger array is an input with a digest, never a part of the graph."""
 
 DTYPES = {name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")}
+_DTYPES = frozenset(DTYPES.values())
 FLOATS = (DTYPES["float64"], DTYPES["float32"])
 
 
@@ -36,28 +38,21 @@ class Type:
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
+    size: int = field(init=False, compare=False, repr=False)
+    """Number of elements."""
+    nbytes: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.dtype.name not in DTYPES:
+        if self.dtype not in _DTYPES and self.dtype.name not in DTYPES:
             raise GraphError("dtype is not supported", reason="DTYPE", got=str(self.dtype), allowed=", ".join(DTYPES))
-        if any(d < 0 for d in self.shape):
+        if self.shape and min(self.shape) < 0:
             raise GraphError("a dimension is negative", reason="SHAPE", got=str(self.shape), allowed="dimensions >= 0")
+        object.__setattr__(self, "size", prod(self.shape))
+        object.__setattr__(self, "nbytes", self.size * self.dtype.itemsize)
 
     @property
     def rank(self) -> int:
         return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        size = 1
-        for d in self.shape:
-            size *= d
-        return size
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.dtype.itemsize
 
     @property
     def is_float(self) -> bool:
@@ -157,7 +152,7 @@ class Graph:
 
 def attributes_key(attributes: Iterable[tuple[str, Attribute]]) -> tuple[Any, ...]:
     """A hashable key that tells apart True, 1, 1.0, and 0.0 from -0.0."""
-    return tuple((name, *_attribute_key(value)) for name, value in attributes)
+    return tuple([(name, *_attribute_key(value)) for name, value in attributes]) if attributes else ()
 
 
 def _attribute_key(value: Attribute) -> tuple[Any, ...]:
@@ -211,12 +206,24 @@ class Builder:
 
     def add(self, op: str, operands: Sequence[Ref], attributes: Mapping[str, Attribute], infer: Callable[[], tuple[Type, ...]]) -> int:
         """The index of the node applying `op`; `infer` is asked for its types only if it is new."""
-        pairs = tuple(sorted(attributes.items()))
-        key = (op, tuple(operands), attributes_key(pairs))
+        pairs = tuple(sorted(attributes.items())) if attributes else ()
+        refs = tuple(operands)
+        key = (op, refs, attributes_key(pairs))
         index = self._known.get(key)
         if index is None:
-            node = Node(op, key[1], pairs, infer(), -1 if self.origin is None else self.origin)
+            node = Node(op, refs, pairs, infer(), -1 if self.origin is None else self.origin)
             index = self._known[key] = self._append(node)
+        return index
+
+    def again(self, node: Node, operands: tuple[Ref, ...]) -> int:
+        """The index of the node applying a known node's op to other operands of the same types."""
+        key = (node.op, operands, attributes_key(node.attributes))
+        index = self._known.get(key)
+        if index is None:
+            origin = -1 if self.origin is None else self.origin
+            # A transform copies most nodes as they are: the same node is then shared by both graphs.
+            same = operands == node.operands and origin == node.origin
+            index = self._known[key] = self._append(node if same else Node(node.op, operands, node.attributes, node.types, origin))
         return index
 
     def type_of(self, ref: Ref) -> Type:
@@ -261,7 +268,7 @@ class Builder:
                 hint="return values from the traced function instead of keeping them in a variable outside it",
             )
         self.nodes.append(node)
-        self.locations.append(self.place)
+        self.locations.append(self.locate() if self.locate else "")
         return len(self.nodes) - 1
 
     def build(self, outputs: Iterable[tuple[str, Ref]]) -> Graph:
@@ -280,18 +287,21 @@ def _pruned(nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[tupl
         live[ref.node] = True
     for i in range(len(nodes) - 1, -1, -1):
         if live[i]:
-            for ref in nodes[i].operands:
-                live[ref.node] = True
+            for n, _ in nodes[i].operands:
+                live[n] = True
     for i in inputs:
         live[i] = False  # placed first, used or not
     order = [*inputs, *[i for i in range(len(nodes)) if live[i]]]
-    new = [0] * len(nodes)
-    for i, old in enumerate(order):
-        new[old] = i
+    # Most values are a node's first result: one Ref serves all who read it.
+    moved = [Ref(-1)] * len(nodes)
     kept = []
     for i, old in enumerate(order):
-        op, operands, attributes, types, origin = nodes[old]
-        moved = tuple([Ref(new[n], r) for n, r in operands])
-        kept.append(Node(op, moved, attributes, types, i if origin < 0 else origin))
-    refs = tuple([Ref(new[ref.node], ref.result) for _, ref in outputs])
+        node = nodes[old]
+        moved[old] = Ref(i)
+        op, operands, attributes, types, origin = node
+        refs = tuple([moved[n] if r == 0 else Ref(moved[n].node, r) for n, r in operands])
+        if refs != operands or origin < 0:
+            node = Node(op, refs, attributes, types, i if origin < 0 else origin)
+        kept.append(node)
+    refs = tuple([Ref(moved[n].node, r) for _, (n, r) in outputs])
     return Graph(tuple(kept), len(inputs), refs, tuple([name for name, _ in outputs])), order

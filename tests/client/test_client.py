@@ -199,3 +199,14 @@ def test_an_import_loads_only_what_it_uses(modules: str) -> None:
     program = f"import sys, {modules}; print(*[name for name in {LIGHT[modules]!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_first_gradient_in_process_loads_neither_scipy_nor_ray_nor_grpc() -> None:
+    program = (
+        "import sys, numpy as np, backsweep as bs\n"
+        "f = bs.local().submit(lambda w, X: np.mean(np.logaddexp(0, X @ w)), w=bs.float64[3], X=np.ones((5, 3)))\n"
+        "f.gradient(np.zeros(3)), f.hessian(np.zeros(3)), f.jacobian(np.zeros(3))\n"
+        "print(*[name for name in ('scipy', 'ray', 'grpc', 'google.protobuf') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []

@@ -32,6 +32,10 @@ def branches(w: Any) -> Any:
     return bs.cond(np.sum(w) > 0, lambda: np.sum(np.exp(w)), lambda: np.sum(w**3))
 
 
+def orbit(p: Any) -> Any:
+    return bs.fori_loop(0, 200, lambda i, y: y + 0.01 * np.sin(p[0] * y) * p[1], p[0])
+
+
 def _loss(service: bs.Service) -> bs.Function:
     return service.submit(loss, w=bs.float64[12], X=FEATURES, y=LABELS)
 
@@ -59,6 +63,9 @@ ASKED: dict[str, Callable[[bs.Service], Any]] = {
     "jacobian, forward, in blocks": lambda s: _scores(s).jacobian(POINT, mode="forward", block=2),
     "jacobian, reverse, in blocks": lambda s: _scores(s).jacobian(POINT, mode="reverse", block=30),
     "many jvps": lambda s: _scores(s).jvp(POINT, tangent=TANGENTS),
+    "a jacobian at once": lambda s: _scores(s).jacobian(POINT),
+    "a hessian at once": lambda s: _loss(s).hessian(POINT),
+    "a gradient through a loop in forward mode": lambda s: s.submit(orbit, p=bs.float64[2]).gradient(POINT[:2]),
     "a branch": lambda s: s.submit(branches, w=bs.float64[12]).hessian(POINT, block=4),
     "a verdict": lambda s: _loss(s).check(POINT, seed=3),
     "a verdict on a wrong gradient": lambda s: _loss(s).check(POINT, gradient=np.ones(12), seed=3),

@@ -122,7 +122,9 @@ def test_compute_and_run_answer_every_query_alike(ask: Asking, name: str) -> Non
     for part, outlined in enumerate(outline.parts):
         assert list(outlined.type.shape) == list(arrays[part].shape)
         if not outlined.in_blocks:
-            assert events[-1].done.results[0].arrays.arrays[part].data == whole[part]
+            done = events[-1].done.results[0]
+            array = done.matrix.dense if done.HasField("matrix") else done.arrays.arrays[part]
+            assert array.data == whole[part]
     chunks = [event.block for event in events if event.HasField("block")]
     if any(part.in_blocks for part in outline.parts):
         assert join(chunks, outline.parts[0], numbers(arrays[0]).dtype).tobytes() == whole[0]

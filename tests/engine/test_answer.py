@@ -273,3 +273,14 @@ def test_one_array_bound_twice_gives_the_bits_of_two() -> None:
 def test_a_check_is_planned_with_a_promise_of_its_own() -> None:
     work = prepare(Request(CUBES, types(CUBES), (Ask(Check(("x",)), {}),)), PLENTY)
     assert work.promise.flops > 0 and work.outlines == ((),)
+
+
+def test_a_product_is_a_syrk_where_the_graph_says_so_and_not_where_two_inputs_are_one_array() -> None:
+    # BLAS sums otherwise where both operands of X' Y are one buffer (CONTRACT B4).
+    matrix = np.random.default_rng(5).normal(size=(97, 41))
+    two = build(lambda x, y: (x.T @ y, (x.T @ (2.5 * y)) @ x.T), x=F64[97, 41], y=F64[97, 41])
+    (one_array,), (two_arrays,) = (answers(two, {"x": matrix, "y": y}, Value()) for y in (matrix, matrix.copy()))
+    for a, b in zip(one_array.arrays, two_arrays.arrays, strict=True):
+        assert a.tobytes() == b.tobytes()
+    (square,) = answers(build(lambda x: x.T @ x, x=F64[97, 41]), {"x": matrix}, Value())
+    np.testing.assert_array_equal(square.arrays[0], square.arrays[0].T)

@@ -52,7 +52,8 @@ def common_builder(terms: Sequence[Any]) -> Builder:
         if listed:
             return common_builder([v for values in listed for v in values])
         raise GraphError("no traced value among the operands", reason="NOT_TRACEABLE")
-    innermost = builders[0] if len(builders) == 1 else max(builders, key=_depth)
+    first = builders[0]
+    innermost = first if all(b is first for b in builders) else max(builders, key=_depth)
     inner = tracing = TRACING.get()
     while inner is not None and inner is not innermost:
         inner = inner.parent
@@ -157,6 +158,10 @@ def ones(builder: Builder, type: Type) -> Term:
 def promoted(values: Sequence[Any], allowed: Sequence[np.dtype[Any]] = ()) -> list[Term]:
     """The values as Terms of one dtype by NumPy 2's rules, integers as float64 where only floats are allowed."""
     builder = common_builder(values)
+    if all(isinstance(v, Term) and v.builder is builder for v in values):
+        first = values[0].dtype
+        if first.kind == "f" and all(v.dtype == first for v in values):
+            return list(values)  # the usual case in derivatives: nothing to promote
     # Python scalars are weak: they do not widen the dtype of arrays (NEP 50).
     weak = [isinstance(v, (int, float)) and not isinstance(v, np.generic) and not isinstance(v, bool) for v in values]
     strong = [v if w else lift(v, builder) for v, w in zip(values, weak, strict=True)]
@@ -180,13 +185,16 @@ def elementwise(name: str, *values: Any) -> Term:
 
 def aligned(terms: Sequence[Term]) -> list[Term]:
     """The terms broadcast to their common shape; a scalar constant becomes a constant of that shape."""
+    shapes = [t.shape for t in terms]
+    if shapes.count(shapes[0]) == len(shapes):
+        return list(terms)
     try:
-        shape = np.broadcast_shapes(*[t.shape for t in terms])
+        shape = np.broadcast_shapes(*shapes)
     except ValueError:
         raise GraphError(
             "shapes cannot be broadcast together",
             reason="SHAPE",
-            got=" and ".join(str(t.shape) for t in terms),
+            got=" and ".join(map(str, shapes)),
             allowed="equal, or 1, from the last axis on",
             source=terms[0].builder.place,
         ) from None

@@ -310,8 +310,8 @@ def elementwise_cost(flops: int, copies: int = 0, masks: int = 0) -> Callable[..
     """
 
     def cost(types: tuple[Type, ...], results: tuple[Type, ...], **_: Attribute) -> Cost:
-        size, nbytes = sum(t.size for t in results), sum(t.nbytes for t in results)
-        return Cost(flops * size, sum(t.nbytes for t in types) + nbytes, copies * nbytes + masks * size)
+        size, nbytes = sum([t.size for t in results]), sum([t.nbytes for t in results])
+        return Cost(flops * size, sum([t.nbytes for t in types]) + nbytes, copies * nbytes + masks * size)
 
     return cost
 
@@ -333,7 +333,7 @@ def require_dtype(type: Type, allowed: tuple[np.dtype[Any], ...]) -> None:
 
 
 def require_same(types: tuple[Type, ...]) -> None:
-    if any(t != types[0] for t in types):
+    if any(t is not types[0] and t != types[0] for t in types):
         require(
             False,
             "operands must have one dtype and one shape",

@@ -41,7 +41,8 @@ class Term:
 
     @property
     def type(self) -> Type:
-        return self.builder.type_of(self.ref)
+        node, result = self.ref
+        return self.builder.nodes[node].types[result]
 
     @property
     def shape(self) -> tuple[int, ...]:

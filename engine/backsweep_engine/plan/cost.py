@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import GraphError
 from ..graph import Attribute, Graph, Node
 from ..ops.op import Cost, Structured, lookup
+from ..transforms.remember import remembered
 
 
 def node_cost(graph: Graph, node: Node) -> Cost:
@@ -37,8 +38,15 @@ def graphs_run(node: Node) -> tuple[Graph, ...]:
     return tuple(g for _, graphs in derivative.runs(**dict(node.attributes)) for g in graphs)
 
 
+@remembered
+def costs(graph: Graph) -> tuple[Cost, ...]:
+    """The cost of each node after the inputs."""
+    return tuple([node_cost(graph, node) for node in graph.nodes[graph.arity :]])
+
+
+@remembered
 def graph_cost(graph: Graph) -> Cost:
     """Flops and bytes of all nodes, and the largest temporaries."""
-    costs = [node_cost(graph, node) for node in graph.nodes[graph.arity :]]
-    workspace, copies = max((c.workspace for c in costs), default=0), max((c.copies for c in costs), default=0)
-    return Cost(sum(c.flops for c in costs), sum(c.bytes for c in costs), workspace, copies)
+    spent = costs(graph)
+    workspace, copies = max([c.workspace for c in spent], default=0), max([c.copies for c in spent], default=0)
+    return Cost(sum([c.flops for c in spent]), sum([c.bytes for c in spent]), workspace, copies)

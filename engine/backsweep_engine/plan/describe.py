@@ -15,6 +15,7 @@ def describe(plan: Plan) -> str:
     if residuals:
         kept = ", ".join(str(t) for _, t in residuals)
         lines.append(f"  keeps {_count(len(residuals), 'residual')}, {bytes_text(sum(t.nbytes for _, t in residuals))}: {kept}")
+    lines += [f"  yields {note}" for note in dict.fromkeys(part.note for part in plan.parts) if note]
     for sweep in plan.sweeps:
         lines += _sweep(sweep)
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from ..ops.op import lookup
 from ..ops.term import Term
 from ..transforms.batch import batch
 from ..transforms.expand import expand
+from ..transforms.fuse import fuse
 from ..transforms.rewrite import inline
 from ..transforms.split import split
 from .cost import graph_cost
@@ -55,10 +56,10 @@ class Drawing:
                 self.seeds[name] = Term(self.builder, self.builder.input(name, type))
         return [*self.inputs, *[self.seeds[name] for name in seeds]]
 
-    def whole(self, query: int, derived: Graph, seeds: Sequence[str]) -> None:
+    def whole(self, query: int, derived: Graph, seeds: Sequence[str] = (), note: str = "") -> None:
         """A query answered by `once` itself."""
         for k, y in enumerate(inline(self.builder, derived, self.operands(derived, seeds))):
-            self.parts.append(Part(query, k, len(self.outputs), y.type))
+            self.parts.append(Part(query, k, len(self.outputs), y.type, note))
             self.outputs.append((f"answer.{query}.{k}", y.ref))
 
     def sweep(self, query: int, derived: Graph, known: Sequence[Term], rows: Sequence[int], sweep: Callable[[Graph, tuple[str, ...]], Sweep]) -> None:
@@ -80,7 +81,7 @@ class Drawing:
             return residual
 
         each, shared = split(derived, rows, keep)
-        self.sweeps.append(sweep(each, shared))
+        self.sweeps.append(sweep(fuse(each), shared))
 
     def _independent(self, derived: Graph, known: Sequence[Term], rows: Sequence[int]) -> dict[Ref, Ref]:
         """What no row reaches, computed in `once` (and dropped there by build if nothing uses it)."""
@@ -98,7 +99,7 @@ class Drawing:
         return values
 
     def plan(self, memory_bytes: int, blocks: Sequence[int], batched: frozenset[str], points: int) -> Plan:
-        once = _without_inputs(self.builder.build(self.outputs), batched)
+        once = fuse(_without_inputs(self.builder.build(self.outputs), batched))
         held = sum(t.nbytes * (points if n in batched else 1) for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         held += sum(t.type.nbytes for t in self.seeds.values())
         for sweep in self.sweeps:

@@ -20,6 +20,7 @@ from .drawing import Drawing
 from .plan import Axis, Plan, Promise
 from .sweeps import product_graph, sweep_basis, sweep_rows
 from .vectors import every_output
+from .whole import value_and_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,18 @@ def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozen
     Raises GraphError where a query does not fit the graph, OverBudget where it does not fit the budget.
     """
     graph = expand(graph)
+    plan = _drawn(graph, asks, budget, batched, points, at_once=True)
+    matrices = any(isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)) for ask in asks)
+    if plan.promise.peak_bytes <= budget.memory_bytes or not matrices:
+        return plan
+    # What is too large at once may fit in blocks.
+    return _drawn(graph, asks, budget, batched, points, at_once=False)
+
+
+def _drawn(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str], points: int, at_once: bool) -> Plan:
     drawing = Drawing(graph)
     for k, ask in enumerate(asks):
-        derived, seeds = _derived(graph, ask.query)
+        derived, seeds, note = _derived(graph, ask.query)
         names = [seed_name(k, name) for name in seeds]
         many = bool(getattr(ask.query, "many", False))
         if batched:
@@ -61,9 +71,9 @@ def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozen
             count = next(iter(ask.seeds.values())).shape[0] if ask.seeds else 0
             sweep_rows(drawing, k, derived, names, rows, names, count, Axis.ROW)
         elif isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)) or (isinstance(ask.query, Curvature) and not ask.query.product):
-            sweep_basis(drawing, k, graph, ask.query)
+            sweep_basis(drawing, k, graph, ask.query, at_once)
         elif not isinstance(ask.query, Check):  # a check plans its own rounds
-            drawing.whole(k, derived, names)
+            drawing.whole(k, derived, names, note)
     return drawing.plan(budget.memory_bytes, [getattr(ask.query, "block", 0) for ask in asks], batched, points)
 
 
@@ -75,24 +85,26 @@ def plan_rows(graph: Graph, rows: Sequence[str], count: int, budget: Budget, blo
     return drawing.plan(budget.memory_bytes, [block], frozenset(rows), count)
 
 
-def _derived(graph: Graph, query: Query) -> tuple[Graph, list[str]]:
-    """The graph that answers a query at one point with one seed, and its seeds' names."""
+def _derived(graph: Graph, query: Query) -> tuple[Graph, list[str], str]:
+    """The graph that answers a query at one point with one seed, its seeds' names, and a note on how."""
     wrt = positions(graph, wrt_of(query))
     floating = [graph.output_names[o] for o in derive.floating_outputs(graph)]
     match query:
         case Value():
-            return simplify(graph), []
+            return simplify(graph), [], ""
         case Gradient():
-            return derive.gradient(graph, wrt), []
+            both, note = value_and_gradient(graph, wrt)
+            return both.select(range(1, len(both.outputs))), [], note
         case ValueAndGradient():
-            return derive.value_and_gradient(graph, wrt), []
+            both, note = value_and_gradient(graph, wrt)
+            return both, [], note
         case Jvp():
-            return every_output(graph, derive.jvp(graph, wrt)), list(query.wrt)
+            return every_output(graph, derive.jvp(graph, wrt)), list(query.wrt), ""
         case Vjp():
-            return derive.vjp(graph, wrt), floating
+            return derive.vjp(graph, wrt), floating, ""
     if isinstance(query, Hvp) or (isinstance(query, Curvature) and query.product):
-        return product_graph(graph, query), list(query.wrt)
-    return graph, []
+        return product_graph(graph, query), list(query.wrt), ""
+    return graph, [], ""
 
 
 def require_within(promise: Promise, budget: Budget) -> None:

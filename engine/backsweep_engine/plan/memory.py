@@ -17,7 +17,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Op, lookup
-from .cost import graphs_run, node_cost
+from ..transforms.remember import remembered
+from .cost import costs, graphs_run, node_cost
 
 ALIGNMENT = 64
 """Buffer sizes are rounded up to cache lines, so that near-equal values share."""
@@ -45,10 +46,12 @@ class Layout:
     peak_bytes: int
 
 
+@remembered
 def layout(graph: Graph) -> Layout:
     """The layout of an expanded graph."""
     count = len(graph.nodes)
     root, copied, contiguous = _places(graph)
+    spent = costs(graph)
     last = [-1] * count
     for i in range(graph.arity, count):
         for ref in graph.nodes[i].operands:
@@ -71,7 +74,7 @@ def layout(graph: Graph) -> Layout:
         # Equal graphs have one program, wherever in this graph they are held.
         held += sum(g.held_bytes for key, g in inner.items() if key not in ran)
         ran.update(inner)
-        cost = node_cost(graph, node)
+        cost = spent[i - graph.arity]
         copies = 0 if copied[i] or all(contiguous[ref.node] for ref in node.operands) else cost.copies
         temporary = cost.workspace + copies + max((g.peak_bytes - g.held_bytes for g in inner.values()), default=0)
         if inner and i not in lasting:

@@ -48,6 +48,8 @@ class Part:
     part: int
     output: int
     type: Type
+    note: str = ""
+    """for people: how it is computed, where there was a choice"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,21 @@ its rows are of; the cheapest is drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..errors import GraphError
-from ..graph import Graph, Node
+from ..graph import Graph, Type
 from ..ops.control import runs_forward
 from ..query import Curvature, EmpiricalFisher, Fisher, GaussNewton, Hessian, HessianDiagonal, Hvp, Jacobian
 from ..transforms import curvature, derive
+from ..transforms.expand import expand
 from ..transforms.rewrite import positions, reached
 from ..transforms.simplify import simplify
-from .cost import node_cost
 from .drawing import Drawing
 from .plan import Axis, Sweep
+from .price import BLOCK, price, price_of
 from .vectors import common_dtype, every_output, flattened, seeded
+from .whole import whole_matrix
 
 
 def sweep_rows(drawing: Drawing, query: int, derived: Graph, seeds: Sequence[str], rows: Sequence[int], given: Sequence[str], count: int, axis: Axis) -> None:
@@ -40,22 +43,47 @@ def sweep_rows(drawing: Drawing, query: int, derived: Graph, seeds: Sequence[str
     drawing.sweep(query, vector, known, rows, sweep)
 
 
-def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | Hessian | HessianDiagonal | Curvature) -> None:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to sweep a matrix: `derived` with its seeds, shaped like `leaves`, behind the graph's own inputs."""
+
+    derived: Graph
+    leaves: Sequence[Type]
+    axis: Axis
+    note: str
+
+    @property
+    def rows(self) -> int:
+        return sum(t.size for t in self.leaves)
+
+    def price(self, arity: int) -> int:
+        """Of `once` and of all rows, in one block."""
+        expanded = expand(self.derived)
+        moving = reached(expanded, range(arity, expanded.arity))
+        return price_of(expanded, [not m for m in moving]) + price_of(expanded, moving, self.rows) + BLOCK
+
+
+def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | Hessian | HessianDiagonal | Curvature, at_once: bool) -> None:
+    """A matrix: swept over unit seeds, or `at_once` with symbolic ones where that is no dearer."""
     wrt = positions(graph, asked.wrt)
-    columns = [graph.input_types[i] for i in wrt]
-    width = sum(t.size for t in columns)
+    columns, dot = [graph.input_types[i] for i in wrt], isinstance(asked, HessianDiagonal)
     if isinstance(asked, Jacobian):
-        vector, axis, note = min(_jacobian_candidates(graph, wrt, asked), key=lambda c: _sweep_cost(c[0]))
-        rows = vector.input_types[-1].size
-        pieces = graph.output_types if axis is Axis.COLUMN else tuple(columns)
+        way = min(_jacobian_ways(graph, wrt, asked), key=lambda way: way.price(graph.arity))
+        dtype = common_dtype([t for t in (*columns, *graph.output_types) if t.is_float])
+        pieces = graph.output_types if way.axis is Axis.COLUMN else tuple(columns)
     else:
-        dot = isinstance(asked, HessianDiagonal)
-        vector = simplify(seeded(product_graph(graph, asked), graph.arity, columns, common_dtype(columns), dot))
-        rows, axis, note = width, Axis.ROW if dot else Axis.COLUMN, _NOTES[type(asked)]
-        pieces = tuple(columns)
+        way = Way(product_graph(graph, asked), columns, Axis.ROW if dot else Axis.COLUMN, _NOTES[type(asked)])
+        dtype, pieces = common_dtype(columns), tuple(columns)
+    whole = None
+    if at_once and not isinstance(asked, Curvature):
+        whole = whole_matrix(graph, wrt, asked, "forward" if way.axis is Axis.COLUMN else "reverse")
+    if whole is not None and price(expand(whole)) <= way.price(graph.arity):
+        drawing.whole(query, whole, note=f"at once: {way.note.partition(',')[0].partition(' by ')[0]}")
+        return
+    vector = simplify(seeded(way.derived, graph.arity, way.leaves, dtype, dot))
 
     def sweep(each: Graph, shared: tuple[str, ...]) -> Sweep:
-        return Sweep(query, each, shared, (), rows, 1, axis, vector.output_types[0], pieces, note)
+        return Sweep(query, each, shared, (), way.rows, 1, way.axis, vector.output_types[0], pieces, way.note)
 
     drawing.sweep(query, vector, drawing.inputs, [graph.arity], sweep)
 
@@ -82,29 +110,15 @@ _NOTES: dict[type, str] = {
 }
 
 
-def _jacobian_candidates(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> list[tuple[Graph, Axis, str]]:
-    """The modes worth pricing: (vector graph, axis, note). Both only where the sizes are not lopsided."""
+def _jacobian_ways(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> list[Way]:
+    """The modes worth pricing. Both only where the sizes are not lopsided."""
     columns, rows = [graph.input_types[i] for i in wrt], graph.output_types
     n, m = sum(t.size for t in columns), sum(t.size for t in rows)
-    dtype = common_dtype([t for t in (*columns, *rows) if t.is_float])
     result = []
     if asked.mode == "forward" or (asked.mode == "auto" and n <= 8 * max(m, 1)):
         tangent = every_output(graph, derive.jvp(graph, wrt))
         if asked.mode == "forward" or runs_forward(tangent):
-            result.append((simplify(seeded(tangent, graph.arity, columns, dtype)), Axis.COLUMN, "the Jacobian in forward mode, a column each"))
+            result.append(Way(tangent, columns, Axis.COLUMN, "the Jacobian in forward mode, a column each"))
     if asked.mode == "reverse" or (asked.mode == "auto" and (m <= 8 * max(n, 1) or not result)):
-        result.append((simplify(seeded(derive.vjp(graph, wrt), graph.arity, rows, dtype)), Axis.ROW, "the Jacobian in reverse mode, a row each"))
+        result.append(Way(derive.vjp(graph, wrt), rows, Axis.ROW, "the Jacobian in reverse mode, a row each"))
     return result
-
-
-def _sweep_cost(vector: Graph) -> int:
-    """Flops of all rows of the part of `vector` the seed reaches."""
-    moving = reached(vector, [vector.arity - 1])
-    flops = sum(_node_flops(vector, node) for i, node in enumerate(vector.nodes) if moving[i] and i >= vector.arity)
-    return flops * vector.input_types[-1].size
-
-
-def _node_flops(graph: Graph, node: Node) -> int:
-    # A move costs too: count a flop for every 16 bytes.
-    cost = node_cost(graph, node)
-    return cost.flops + cost.bytes // 16

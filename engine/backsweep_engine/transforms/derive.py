@@ -7,14 +7,15 @@ public graphs: they hold ops of the table only and can be derived again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ..errors import GraphError
-from ..graph import Builder, Graph
+from ..graph import Builder, Graph, Type
 from ..ops.build import ones
 from ..ops.term import Term
 from .linearize import linearize
-from .rewrite import inline
+from .remember import remembered
 from .simplify import simplify
 from .transpose import transpose
 
@@ -23,26 +24,35 @@ def floating_outputs(graph: Graph) -> list[int]:
     return [i for i, type in enumerate(graph.output_types) if type.is_float]
 
 
+@remembered
+def value_and_jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Inputs of `graph` and a tangent per wrt input -> outputs, then J t, one per floating output."""
+    return simplify(linearize(simplify(graph), wrt))
+
+
+@remembered
 def jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs of `graph` and a tangent per wrt input -> J t, one per floating output."""
-    joint = linearize(simplify(graph), wrt)
-    return simplify(joint.select(range(len(graph.outputs), len(joint.outputs))))
+    both = value_and_jvp(graph, wrt)
+    return both.select(range(len(graph.outputs), len(both.outputs)))
 
 
-def _value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
+def _value_and_vjp(graph: Graph, wrt: Sequence[int], seed: Callable[[Builder, Type], Term] | None = None) -> Graph:
     joint = linearize(simplify(graph), wrt)
     linear = range(graph.arity, joint.arity)
     # An output the wrt inputs do not reach has a zero tangent, which is no linear node: it is kept out.
-    flipped = transpose(joint, linear, range(len(graph.outputs), len(joint.outputs)))
+    flipped = transpose(joint, linear, range(len(graph.outputs), len(joint.outputs)), seed)
     last = len(flipped.outputs)
-    return flipped.select([*range(len(graph.outputs)), *range(last - len(wrt), last)])
+    return simplify(flipped.select([*range(len(graph.outputs)), *range(last - len(wrt), last)]))
 
 
+@remembered
 def value_and_vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a cotangent per floating output -> outputs, then c J, one per wrt input."""
-    return simplify(_value_and_vjp(graph, wrt))
+    return _value_and_vjp(graph, wrt)
 
 
+@remembered
 def vjp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a cotangent per floating output -> c J, one per wrt input."""
     both = value_and_vjp(graph, wrt)
@@ -62,29 +72,27 @@ def require_scalar(graph: Graph, verb: str) -> None:
         )
 
 
+@remembered
 def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs -> the value, then the gradient by each wrt input."""
     require_scalar(graph, "a gradient")
-    both = _value_and_vjp(graph, wrt)
-    builder = Builder()
-    inputs = [Term(builder, builder.input(n, t)) for n, t in zip(graph.input_names, graph.input_types, strict=True)]
-    builder.origin = graph.nodes[graph.outputs[0].node].origin
-    seed = ones(builder, graph.output_types[0])
-    results = inline(builder, both, [*inputs, seed])
+    both = _value_and_vjp(graph, wrt, ones)
     # Several outputs of a public graph have distinct names, none of them empty.
     value, *gradients = both.output_names
     value = value or "value"
     while value in gradients:
         value += "'"
-    return simplify(builder.build([(name, y.ref) for name, y in zip([value, *gradients], results, strict=True)]))
+    return replace(both, output_names=(value, *gradients))
 
 
+@remembered
 def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs -> the gradient by each wrt input."""
     both = value_and_gradient(graph, wrt)
     return both.select(range(1, len(both.outputs)))
 
 
+@remembered
 def hvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a tangent per wrt input -> H t, one per wrt input."""
     require_scalar(graph, "an hvp")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..graph import Graph
 from ..ops.op import Expansion, lookup
+from .remember import remembered
 from .rewrite import Rewrite, as_tuple, with_subgraphs
 
 
@@ -11,6 +12,7 @@ def _is_compound(op: str) -> bool:
     return isinstance(lookup(op).derivative, Expansion)
 
 
+@remembered
 def expand(graph: Graph) -> Graph:
     """The same graph without compound ops, in subgraphs too."""
     # Each graph held is expanded once: asking first and changing later would double at every level of nesting.

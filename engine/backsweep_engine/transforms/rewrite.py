@@ -28,11 +28,10 @@ class Rewrite:
 
         New nodes made meanwhile get the node's origin.
         """
-        for i, node in enumerate(self.graph.nodes):
-            if i < self.graph.arity:
-                continue
-            self.builder.origin = node.origin
-            yield node, tuple([self.values[ref.node][ref.result] for ref in node.operands])
+        values, builder = self.values, self.builder
+        for node in self.graph.nodes[self.graph.arity :]:
+            builder.origin = node.origin
+            yield node, tuple([values[n][r] for n, r in node.operands])
 
     def copy(self, node: Node, operands: Sequence[Term]) -> tuple[Term, ...]:
         """The same op on the new operands."""
@@ -48,7 +47,9 @@ class Rewrite:
 
 def terms(builder: Builder, node: Node, operands: Sequence[Term]) -> tuple[Term, ...]:
     """The results of the node's op applied to other operands of the same types."""
-    index = builder.add(node.op, [t.ref for t in operands], dict(node.attributes), lambda: node.types)
+    index = builder.again(node, tuple([t.ref for t in operands]))
+    if len(node.types) == 1:
+        return (Term(builder, Ref(index)),)
     return tuple([Term(builder, Ref(index, r)) for r in range(len(node.types))])
 
 
@@ -84,13 +85,19 @@ def reached(graph: Graph, inputs: Sequence[int]) -> list[bool]:
     for i in inputs:
         mask[i] = True
     for i in range(graph.arity, len(graph.nodes)):
-        mask[i] = any(mask[ref.node] for ref in graph.nodes[i].operands)
+        for n, _ in graph.nodes[i].operands:
+            if mask[n]:
+                mask[i] = True
+                break
     return mask
 
 
 def with_subgraphs(node: Node, change: Callable[[Graph], Graph]) -> Node:
     """The node with every graph it holds changed; its types must stay the same."""
-    if not any(isinstance(value, Graph) for _, value in node.attributes):
+    for _, value in node.attributes:
+        if isinstance(value, Graph):
+            break
+    else:
         return node
     return node._replace(attributes=tuple((name, change(v) if isinstance(v, Graph) else v) for name, v in node.attributes))
 

@@ -7,11 +7,11 @@ backpropagation, and since one rule serves both, a vjp cannot disagree with a jv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import Fault
-from ..graph import Graph, Node, Ref, Type
+from ..graph import Builder, Graph, Node, Ref, Type
 from ..ops.build import or_zeros
 from ..ops.op import Structured, Tangent, Transposes, lookup
 from ..ops.term import Term
@@ -19,10 +19,10 @@ from .rewrite import Rewrite, fresh, reached
 from .structured import RULES
 
 
-def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int]) -> Graph:
+def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int], seed: Callable[[Builder, Type], Term] | None = None) -> Graph:
     """For `graph` linear in the inputs `linear`: inputs are the others, then one cotangent for each
     output in `outputs`; outputs are the graph's outputs that do not depend on `linear`, then the
-    cotangent of each linear input.
+    cotangent of each linear input. `seed` makes the cotangents instead, which then are no inputs.
     """
     dependent = reached(graph, linear)
     rewrite = Rewrite(graph)
@@ -31,13 +31,13 @@ def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int]) -> Gr
     for i in range(graph.arity):
         name, type = graph.input_names[i], graph.input_types[i]
         rewrite.values.append(unused if dependent[i] else (Term(builder, builder.input(name, type)),))
-    for i in range(graph.arity, len(graph.nodes)):
-        node = graph.nodes[i]
-        builder.origin = node.origin
-        rewrite.values.append(unused if dependent[i] else rewrite.copy(node, [rewrite.value(ref) for ref in node.operands]))
+    nodes, values = graph.nodes, rewrite.values
+    for i in range(graph.arity, len(nodes)):
+        builder.origin = nodes[i].origin
+        values.append(unused if dependent[i] else rewrite.copy(nodes[i], [values[n][r] for n, r in nodes[i].operands]))
     kept = [(name, ref) for name, ref in zip(graph.output_names, graph.outputs, strict=True) if not dependent[ref.node]]
 
-    cotangents: dict[Ref, Term] = {}
+    cotangents: dict[tuple[int, int], Term] = {}  # by Ref, which is such a tuple
 
     def give(ref: Ref, c: Term) -> None:
         cotangents[ref] = cotangents[ref] + c if ref in cotangents else c
@@ -45,23 +45,26 @@ def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int]) -> Gr
     names = fresh([graph.output_names[o].removeprefix("tangent.") for o in outputs], "cotangent", graph.input_names)
     for o, name in zip(outputs, names, strict=True):
         ref = graph.outputs[o]
-        c = Term(builder, builder.input(name, graph.type_of(ref)))
+        builder.origin = graph.nodes[ref.node].origin
+        c = seed(builder, graph.type_of(ref)) if seed else Term(builder, builder.input(name, graph.type_of(ref)))
         if dependent[ref.node]:
             give(ref, c)
     for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
-        node = graph.nodes[i]
-        cs = [cotangents.pop(Ref(i, r), None) for r in range(len(node.types))]
-        if not dependent[i] or all(c is None for c in cs):
+        if not dependent[i]:
+            continue
+        node = nodes[i]
+        cs = [cotangents.pop((i, r), None) for r in range(len(node.types))]
+        if all(c is None for c in cs):
             continue
         builder.origin = node.origin
-        flags = [dependent[ref.node] for ref in node.operands]
-        operands = [graph.type_of(ref) if f else rewrite.value(ref) for ref, f in zip(node.operands, flags, strict=True)]
+        flags = [dependent[n] for n, _ in node.operands]
+        operands: list[Term | Type] = [nodes[n].types[r] if f else values[n][r] for (n, r), f in zip(node.operands, flags, strict=True)]
         for ref, c in zip(node.operands, _transposed(node, operands, flags, cs), strict=True):
             if c is not None:
                 give(ref, c)
     results = [(name, rewrite.value(ref).ref) for name, ref in kept]
     for i in linear:
-        total = or_zeros(cotangents.get(Ref(i)), builder, graph.input_types[i])
+        total = or_zeros(cotangents.get((i, 0)), builder, graph.input_types[i])
         results.append((graph.input_names[i].removeprefix("tangent."), total.ref))
     return builder.build(results)
 

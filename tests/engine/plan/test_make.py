@@ -10,7 +10,7 @@ import pytest
 from backsweep_engine.errors import GraphError, OverBudget
 from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
-from backsweep_engine.graph import Graph
+from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget, make_plan, plan_rows, require_within
 from backsweep_engine.plan.plan import Axis, Plan
@@ -25,10 +25,18 @@ def plan(graph: Graph, *queries: Query, budget: Budget = PLENTY, **seeds: Any) -
 
 
 def matrix(planned: Plan, values: dict[str, Any]) -> Any:
-    """The matrix of a plan with one sweep, put together from its blocks."""
+    """The matrix of a plan that answers one query, put together from its blocks."""
     blocks = sorted(Local().blocks(planned, values, never), key=lambda b: b.start)
+    if not planned.sweeps:
+        (block,) = blocks
+        return block.array
     whole = np.concatenate([b.array for b in blocks])
     return whole.T if planned.sweeps[0].axis is Axis.COLUMN else whole
+
+
+def yielded(planned: Plan) -> list[Type]:
+    """The types of what a plan's parts and sweeps give."""
+    return [*[part.type for part in planned.parts], *[sweep.row_type for sweep in planned.sweeps]]
 
 
 TALL = build(lambda x, A: np.tanh(A @ x), x=F64[3], A=F64[50, 3])
@@ -37,12 +45,12 @@ WIDE = build(lambda x, A: np.tanh(A @ x), x=F64[50], A=F64[3, 50])
 
 @pytest.mark.parametrize(("graph", "axis"), [(TALL, Axis.COLUMN), (WIDE, Axis.ROW)])
 def test_a_jacobian_is_swept_along_its_short_side(graph: Graph, axis: Axis) -> None:
-    assert plan(graph, Jacobian(("x",))).sweeps[0].axis is axis
+    assert plan(graph, Jacobian(("x",), block=50)).sweeps[0].axis is axis
 
 
 @pytest.mark.parametrize(("mode", "axis", "rows"), [("forward", Axis.COLUMN, 3), ("reverse", Axis.ROW, 50)])
 def test_the_mode_asked_for_is_the_mode_planned(mode: Any, axis: Axis, rows: int) -> None:
-    sweep = plan(TALL, Jacobian(("x",), mode)).sweeps[0]
+    sweep = plan(TALL, Jacobian(("x",), mode, 50)).sweeps[0]
     assert (sweep.axis, sweep.rows) == (axis, rows)
 
 
@@ -56,7 +64,7 @@ def test_every_mode_and_width_gives_the_jacobian_of_the_closed_form(mode: Any, b
 
 
 def test_the_primal_is_in_once_and_the_sweep_holds_only_what_depends_on_the_seed() -> None:
-    planned = plan(TALL, Jacobian(("x",)))
+    planned = plan(TALL, Jacobian(("x",), block=2))
     assert "tanh" in {n.op for n in planned.once.nodes}
     assert "tanh" not in {n.op for n in planned.sweeps[0].each.nodes}
 
@@ -84,7 +92,7 @@ def test_equal_requests_have_equal_keys_and_other_widths_other_keys() -> None:
 
 
 def test_a_smaller_budget_gives_narrower_blocks_before_it_refuses() -> None:
-    graph = build(lambda x, A: np.tanh(A @ x), x=F64[400], A=F64[500, 400])
+    graph = build(lambda x, A: np.tanh(A @ x), x=F64[400], A=F64[30_000, 400])
     wide = plan(graph, Jacobian(("x",)))
     budget = Budget(wide.promise.peak_bytes - (1 << 17))
     tight = plan(graph, Jacobian(("x",)), budget=budget)
@@ -113,21 +121,23 @@ def test_many_seeds_are_rows_of_one_sweep() -> None:
 
 def test_a_hessian_diagonal_is_swept_to_one_number_a_row() -> None:
     x = np.linspace(0.5, 2, 6)
-    got = matrix(plan(build(lambda x: np.sum(x**4), x=F64[6]), HessianDiagonal(("x",))), {"x": x})
+    got = matrix(plan(build(lambda x: np.sum(x**4), x=F64[6]), HessianDiagonal(("x",), 6)), {"x": x})
     np.testing.assert_allclose(got[:, 0], 12 * x**2, rtol=1e-15)
 
 
 def test_a_matrix_of_mixed_dtypes_is_float64_and_of_float32_alone_float32() -> None:
     mixed = build(lambda x, y: np.concatenate([x * 2, (y * 3).astype("float64")]), x=F64[2], y=F32[3])
-    assert plan(mixed, Jacobian(("x", "y"))).sweeps[0].row_type.dtype == np.float64
-    assert plan(build(lambda y: y * 3, y=F32[3]), Jacobian(("y",))).sweeps[0].row_type.dtype == np.float32
+    alone = build(lambda y: y * 3, y=F32[3])
+    for block in (0, 2):
+        assert {type.dtype.name for type in yielded(plan(mixed, Jacobian(("x", "y"), block=block)))} == {"float64"}
+        assert {type.dtype.name for type in yielded(plan(alone, Jacobian(("y",), block=block)))} == {"float32"}
 
 
 def test_integer_outputs_have_zero_rows_in_a_jacobian() -> None:
     graph = build(lambda x, n: (n * 2, x * 3), x=F64[2], n=I64[3])
     values = {"x": np.ones(2), "n": np.arange(3)}
-    for mode in ("forward", "reverse"):
-        got = matrix(plan(graph, Jacobian(("x",), mode)), values)  # type: ignore[arg-type]
+    for mode, block in (("forward", 0), ("reverse", 0), ("forward", 2), ("reverse", 5)):
+        got = matrix(plan(graph, Jacobian(("x",), mode, block)), values)  # type: ignore[arg-type]
         np.testing.assert_array_equal(got, np.vstack([np.zeros((3, 2)), 3 * np.eye(2)]))
 
 
@@ -175,7 +185,7 @@ def test_an_input_called_like_a_residual_is_not_taken_for_one() -> None:
     types = {"residual.0": F64[3], "residual.1": F64[3]}
     graph = build(lambda x, y: np.tanh(x) * np.sin(y), **types)
     x, y = np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0])
-    got = matrix(plan(graph, Jacobian(("residual.0",), "forward")), {"residual.0": x, "residual.1": y})
+    got = matrix(plan(graph, Jacobian(("residual.0",), "forward", 3)), {"residual.0": x, "residual.1": y})
     np.testing.assert_allclose(got, np.diag((1 - np.tanh(x) ** 2) * np.sin(y)), rtol=1e-14)  # a few roundings
 
 

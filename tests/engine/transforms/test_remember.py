@@ -1,0 +1,43 @@
+"""remembered: the same answer for the same graph, as many as it may keep, and none when the graph is gone."""
+
+import gc
+from weakref import ref
+
+import numpy as np
+
+from backsweep_engine.graph import Graph
+from backsweep_engine.transforms import derive
+from backsweep_engine.transforms.expand import expand
+from backsweep_engine.transforms.remember import MOST, remembered
+from support.graphs import F64, build
+
+
+def test_a_derivative_is_derived_once_for_a_graph_and_however_the_inputs_are_listed() -> None:
+    graph = build(lambda x, y: np.sum(np.sin(x) * y), x=F64[3], y=F64[3])
+    assert derive.gradient(graph, [0, 1]) is derive.gradient(graph, range(2)) is derive.gradient(graph, (0, 1))
+    assert derive.gradient(graph, [1, 0]) is not derive.gradient(graph, [0, 1])
+    twin = build(lambda x, y: np.sum(np.sin(x) * y), x=F64[3], y=F64[3])
+    assert derive.gradient(twin, [0, 1]) is not derive.gradient(graph, [0, 1])
+
+
+def test_the_oldest_answer_goes_first() -> None:
+    calls = []
+
+    @remembered
+    def asked(graph: Graph, number: int) -> int:
+        calls.append(number)
+        return number
+
+    graph = build(lambda x: x, x=F64[()])
+    for number in (*range(MOST), 0, MOST, 0, 1):
+        assert asked(graph, number) == number
+    assert calls == [*range(MOST), MOST, 0, 1]
+
+
+def test_what_was_derived_goes_with_its_graph_and_never_keeps_it() -> None:
+    graph = build(lambda x: np.sum(np.exp(x)), x=F64[3])
+    gone = [ref(graph), ref(derive.gradient(graph, [0])), ref(expand(graph))]
+    assert expand(graph) is graph
+    del graph
+    gc.collect()
+    assert [known() for known in gone] == [None, None, None]
