@@ -18,6 +18,7 @@ from ..transforms.rewrite import positions
 from ..transforms.simplify import simplify
 from .drawing import Drawing
 from .plan import Axis, Plan, Promise
+from .structure import Bound
 from .sweeps import sweep_basis, sweep_rows
 from .vectors import every_output
 
@@ -42,8 +43,9 @@ def seed_name(query: int, name: str) -> str:
     return f"seed.{query}.{name}"
 
 
-def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str] = frozenset(), points: int = 0) -> Plan:
-    """The plan of a request. `batched`: inputs that hold `points` points along a leading axis.
+def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str] = frozenset(), points: int = 0, bound: Bound | None = None) -> Plan:
+    """The plan of a request. `batched`: inputs that hold `points` points along a leading axis. `bound`:
+    arrays whose values may shape the plan, of the types of their inputs; Plan.read says which did.
 
     Raises GraphError where a query does not fit the graph, OverBudget where it does not fit the budget.
     """
@@ -61,7 +63,7 @@ def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozen
             count = next(iter(ask.seeds.values())).shape[0] if ask.seeds else 0
             sweep_rows(drawing, k, derived, names, rows, names, count, Axis.ROW)
         elif isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)):
-            sweep_basis(drawing, k, graph, ask.query)
+            sweep_basis(drawing, k, graph, ask.query, bound or Bound(), budget.memory_bytes)
         elif not isinstance(ask.query, Check):  # a check plans its own rounds
             drawing.whole(k, derived, names)
     return drawing.plan(budget.memory_bytes, [getattr(ask.query, "block", 0) for ask in asks], batched, points)
