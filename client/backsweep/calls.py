@@ -17,6 +17,7 @@ from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.make import Ask, seed_name
 from backsweep_engine.query import (
+    SAMPLES,
     Check,
     Gradient,
     Hessian,
@@ -80,10 +81,6 @@ class Estimate(NamedTuple):
 
     value: Any
     standard_error: Any
-
-
-SAMPLES = 64
-"""Of an estimate, unless the caller says how many."""
 
 
 @dataclass(frozen=True, slots=True)

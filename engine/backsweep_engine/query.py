@@ -16,6 +16,9 @@ Layout = Literal["dense", "sparse"]
 """How a matrix is delivered; how it is computed is another matter."""
 Method = Literal["exact", "hvps", "estimate"]
 
+SAMPLES = 64
+"""Of an estimate, unless the caller says how many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Value:

@@ -24,7 +24,7 @@ def pattern_of(matrix: Any) -> Pattern:
     rows = csr_array(matrix)
     rows.eliminate_zeros()
     rows.sort_indices()
-    return Pattern(*rows.shape, rows.indptr.astype(np.int64), rows.indices.astype(np.int64))
+    return Pattern(rows.shape[0], rows.shape[1], rows.indptr.astype(np.int64), rows.indices.astype(np.int64))
 
 
 def band(n: int, half: int) -> Any:

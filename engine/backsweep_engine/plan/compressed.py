@@ -259,7 +259,8 @@ def _require_room(positions: int, rows: int, most_bytes: int) -> None:
 
 
 def _colours(colouring: Colouring, count: int, what: str) -> str:
-    return f"{colouring.count} colours for {count} {what} (at least {colouring.bound}; {colouring.order})"
+    colours = "1 colour" if colouring.count == 1 else f"{colouring.count} colours"
+    return f"{colours} for {count} {what if count != 1 else what.removesuffix('s')} (at least {colouring.bound}; {colouring.order})"
 
 
 def _pattern_note(pattern: Pattern) -> str:

@@ -42,6 +42,12 @@ class Bound:
             self._digests[name] = hasher.hexdigest()
         return self._digests[name]
 
+    def without(self, names: Sequence[str]) -> Bound:
+        """Less these: no pattern is told by the values of what is differentiated by (CONTRACT A4)."""
+        left = Bound({name: array for name, array in self.arrays.items() if name not in names})
+        left._digests = self._digests
+        return left
+
 
 class Structure:
     """The pattern of a matrix. `read`: the bound inputs it depends on by their values.

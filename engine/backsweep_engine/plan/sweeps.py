@@ -49,7 +49,7 @@ def sweep_rows(drawing: Drawing, query: int, derived: Graph, seeds: Sequence[str
 
 def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | Hessian | HessianDiagonal, bound: Bound, memory_bytes: int) -> None:
     """A matrix, or its diagonal: swept as it is, or compressed where its pattern allows and that costs less."""
-    wrt = positions(graph, asked.wrt)
+    wrt, bound = positions(graph, asked.wrt), bound.without(asked.wrt)
     columns = tuple(graph.input_types[i] for i in wrt)
     if isinstance(asked, HessianDiagonal) and asked.method == "estimate":
         signs = simplify(seeded(derive.hvp(graph, wrt), graph.arity, columns, common_dtype(columns), "times"))
