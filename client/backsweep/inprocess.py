@@ -83,7 +83,7 @@ class InProcess:
     def _work(self, call: Call) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""
         request = call.request
-        asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)))
+        asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)), call.bound)
         bound = Bound({name: call.values[name] for name in call.bound})
         read = self._read.get(asked, ())
         key = (asked, tuple(bound.digest(name) for name in read))
