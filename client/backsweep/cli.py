@@ -59,6 +59,7 @@ def _describe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--query", choices=VERBS, default="gradient", help="whose plan to show (default gradient)")
     parser.add_argument("--wrt", action="append", metavar="INPUT", help="an input to differentiate by; repeat for several (default: all floating inputs)")
     parser.add_argument("--block", type=int, default=0, metavar="N", help="rows or columns per block (default: the plan chooses)")
+    parser.add_argument("--layout", choices=("dense", "sparse"), default="dense", help="how a matrix is delivered (default dense)")
     parser.add_argument("--memory-bytes", type=int, default=4 << 30, metavar="N", help="the budget (default 4 GiB)")
     parser.add_argument("--text", action="store_true", help="print every node of the graph too")
     parser.set_defaults(run=_describe)
@@ -68,7 +69,7 @@ def _describe(options: argparse.Namespace) -> int:
     """Shows a graph's inputs, outputs and ops, its derivative's size beside its own, and the plan of a query."""
     from .describe import describe_file
 
-    print(describe_file(options.graph, options.query, options.wrt, options.block, options.memory_bytes, options.text))
+    print(describe_file(options.graph, options.query, options.wrt, options.block, options.memory_bytes, options.text, options.layout))
     return 0
 
 

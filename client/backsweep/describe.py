@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from backsweep_engine.answer import prepare
@@ -10,7 +11,7 @@ from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.describe import bytes_text, describe
 from backsweep_engine.plan.make import Ask, Budget
-from backsweep_engine.query import Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp
+from backsweep_engine.query import Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Layout, Query, Value, ValueAndGradient, Vjp
 from backsweep_engine.request import Request
 from backsweep_engine.text import summary, text
 from backsweep_engine.transforms import derive
@@ -31,7 +32,7 @@ _DERIVED = {
 }
 
 
-def describe_file(path: Path, verb: str, wrt: Sequence[str] | None, block: int, memory_bytes: int, full: bool) -> str:
+def describe_file(path: Path, verb: str, wrt: Sequence[str] | None, block: int, memory_bytes: int, full: bool, layout: Layout = "dense") -> str:
     """Raises Error if the file cannot be read or the query does not fit the graph."""
     try:
         blob = path.read_bytes()
@@ -49,6 +50,8 @@ def describe_file(path: Path, verb: str, wrt: Sequence[str] | None, block: int, 
             size = _DERIVED[verb](graph, positions(graph, chosen)).size
             lines.append(f"derivative: {size} nodes, {size / max(1, graph.size):.1f} times the graph's {graph.size}")
         query, seeds = _query(graph, verb, chosen, block)
+        if isinstance(query, Jacobian | Hessian):
+            query = replace(query, layout=layout)
         types = dict(zip(graph.input_names, graph.input_types, strict=True))
         work = prepare(Request(graph, types, (Ask(query, seeds),)), Budget(memory_bytes))
         lines += [f"plan of {verb} by {', '.join(chosen)}:", _indented(describe(work.plan))]

@@ -106,31 +106,35 @@ class _Option:
     make: Callable[[], tuple[tuple[Way, ...], Ints]]
 
 
-def jacobian(modes: Modes, asked: Jacobian, dense_cost: int, bound: Bound, most_bytes: int) -> Compressed | None:
-    """None: sweep it dense, at `dense_cost` flops."""
+Choice = Compressed | str
+"""How to compress, or why to sweep as it is ("": too little work to ask)."""
+
+
+def jacobian(modes: Modes, asked: Jacobian, dense_cost: int, bound: Bound, most_bytes: int) -> Choice:
+    """`dense_cost`: flops of sweeping it as it is."""
     sparse = asked.layout == "sparse"
     rows, columns = modes.sizes
     if not sparse and (dense_cost < WORTH_FLOPS or min(rows, columns) < 2):
-        return None
+        return ""
     forward = modes.forward()
     if not runs_forward(forward):
         # A vjp that is not linear in the cotangent has no columns, and its rows cannot be added up.
-        return _plain_rows(modes, most_bytes) if sparse else None
+        return _plain_rows(modes, most_bytes) if sparse else "a vjp of its own is not linear in the cotangent"
     structure = structure_of(forward, bound, modes.shapes)
     if not sparse and not _worth_listing(structure, most_bytes):
-        return None
+        return _too_full(structure)
     _require_room(structure.positions, rows, most_bytes)
     return _cheapest(_jacobian_options(modes, asked, structure, forward), structure.pattern, structure, Form.SPARSE if sparse else Form.DENSE, dense_cost)
 
 
-def hessian(products: Products, asked: Hessian, dense_cost: int, bound: Bound, most_bytes: int) -> Compressed | None:
-    """None: sweep it dense, at `dense_cost` flops."""
+def hessian(products: Products, asked: Hessian, dense_cost: int, bound: Bound, most_bytes: int) -> Choice:
+    """`dense_cost`: flops of sweeping it as it is."""
     sparse = asked.layout == "sparse"
     if not sparse and (dense_cost < WORTH_FLOPS or products.size < 2):
-        return None
+        return ""
     structure = products.structure(bound)
     if not sparse and not _worth_listing(structure, most_bytes):
-        return None
+        return _too_full(structure)
     _require_room(structure.positions, products.size, most_bytes)
     pattern = structure.pattern if products.lopsided else structure.mirrored
     options = [_plain(products.vector, Axis.COLUMN, pattern, products.columns, products.price, "the Hessian by HVPs, a column each")]
@@ -143,16 +147,16 @@ def hessian(products: Products, asked: Hessian, dense_cost: int, bound: Bound, m
     return _cheapest(iter(options), pattern, structure, Form.SPARSE if sparse else Form.DENSE, dense_cost)
 
 
-def diagonal(products: Products, asked: HessianDiagonal, dense_cost: int, bound: Bound, most_bytes: int) -> Compressed | None:
-    """None: n HVPs, an inner product each, at `dense_cost` flops. Two variables share a seed unless they are neighbours."""
+def diagonal(products: Products, asked: HessianDiagonal, dense_cost: int, bound: Bound, most_bytes: int) -> Choice:
+    """`dense_cost`: flops of n HVPs, an inner product each. Two variables share a seed unless they are neighbours."""
     if asked.method == "hvps" or dense_cost < WORTH_FLOPS:
-        return None
+        return "as asked" if asked.method == "hvps" else ""
     structure, n = products.structure(bound), products.size
     if not _worth_listing(structure, most_bytes):
-        return None
+        return _too_full(structure)
     colouring = structure.proper()
     if colouring is None or colouring.count * products.price + RECOVERY_FLOPS * n >= dense_cost:
-        return None
+        return _COSTS_MORE
     row_of = structure.pattern.row_of()
     there = np.zeros(n, bool)
     there[row_of[row_of == structure.pattern.indices]] = True
@@ -200,10 +204,13 @@ def _jacobian_options(modes: Modes, asked: Jacobian, structure: Structure, forwa
             yield _Option(cost, lambda: (ways, both_ways(pattern, split)))
 
 
-def _cheapest(options: Iterator[_Option], pattern: Pattern, structure: Structure, form: Form, dense_cost: int) -> Compressed | None:
+_COSTS_MORE = "colours would cost more"
+
+
+def _cheapest(options: Iterator[_Option], pattern: Pattern, structure: Structure, form: Form, dense_cost: int) -> Choice:
     best = min(options, key=lambda option: option.cost)
     if form is Form.DENSE and best.cost + RECOVERY_FLOPS * pattern.positions >= dense_cost:
-        return None
+        return _COSTS_MORE
     ways, source = best.make()
     return Compressed(ways, form, pattern, source, _pattern_note(pattern), structure.read)
 
@@ -243,6 +250,11 @@ def _worth_listing(structure: Structure, most_bytes: int) -> bool:
     """Whether colours may help: less than half of it is there, and it can be held."""
     rows, columns = structure.shape
     return 2 * structure.positions <= rows * columns and 24 * structure.positions <= most_bytes
+
+
+def _too_full(structure: Structure) -> str:
+    rows, columns = structure.shape
+    return f"its pattern has {structure.positions} of {rows * columns} positions"
 
 
 def _require_room(positions: int, rows: int, most_bytes: int) -> None:

@@ -7,6 +7,7 @@ its rows are of; the cheapest is drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import GraphError
 from ..graph import Graph, Node, Type
@@ -15,7 +16,7 @@ from ..query import Hessian, HessianDiagonal, Jacobian
 from ..transforms import derive
 from ..transforms.rewrite import positions, reached
 from ..transforms.simplify import simplify
-from .compressed import Compressed, Modes, Products, Way
+from .compressed import Choice, Modes, Products, Way
 from .compressed import diagonal as compressed_diagonal
 from .compressed import hessian as compressed_hessian
 from .compressed import jacobian as compressed_jacobian
@@ -60,8 +61,8 @@ def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Jacobian | He
         dense, compressed = _jacobian(graph, wrt, asked, bound, memory_bytes)
     else:
         dense, compressed = _hessian(graph, wrt, asked, bound, memory_bytes)
-    if compressed is None:
-        _sweep(drawing, query, dense)
+    if isinstance(compressed, str):
+        _sweep(drawing, query, replace(dense, note=f"{dense.note} ({compressed})") if compressed else dense)
         return
     for way in compressed.ways:
         _sweep(drawing, query, way)
@@ -77,7 +78,7 @@ def _sweep(drawing: Drawing, query: int, way: Way) -> None:
     drawing.sweep(query, way.vector, drawing.inputs, [way.vector.arity - 1], sweep)
 
 
-def _jacobian(graph: Graph, wrt: Sequence[int], asked: Jacobian, bound: Bound, memory_bytes: int) -> tuple[Way, Compressed | None]:
+def _jacobian(graph: Graph, wrt: Sequence[int], asked: Jacobian, bound: Bound, memory_bytes: int) -> tuple[Way, Choice]:
     columns = tuple(graph.input_types[i] for i in wrt)
     candidates = _jacobian_candidates(graph, wrt, asked)
     vector, axis, note = min(candidates, key=lambda c: _sweep_cost(c[0]))
@@ -92,7 +93,7 @@ def _jacobian(graph: Graph, wrt: Sequence[int], asked: Jacobian, bound: Bound, m
     return dense, compressed_jacobian(modes, asked, _sweep_cost(vector), bound, memory_bytes)
 
 
-def _hessian(graph: Graph, wrt: Sequence[int], asked: Hessian | HessianDiagonal, bound: Bound, memory_bytes: int) -> tuple[Way, Compressed | None]:
+def _hessian(graph: Graph, wrt: Sequence[int], asked: Hessian | HessianDiagonal, bound: Bound, memory_bytes: int) -> tuple[Way, Choice]:
     columns = tuple(graph.input_types[i] for i in wrt)
     width, product = sum(t.size for t in columns), derive.hvp(graph, wrt)
     whole = simplify(seeded(product, graph.arity, columns, common_dtype(columns)))
