@@ -304,6 +304,8 @@ def result_bytes(call: Call) -> int:
                 total += 8 * columns * columns
             case Value() | Jvp():
                 total += 8 * rows * many
+            case HessianDiagonal(method="estimate"):
+                total += 16 * columns
             case _:
                 total += 8 * (columns * many + rows)
     return total

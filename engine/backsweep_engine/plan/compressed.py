@@ -15,6 +15,7 @@ from ..errors import OverBudget
 from ..graph import Graph, Type
 from ..ops.control import runs_forward
 from ..query import Hessian, HessianDiagonal, Jacobian
+from ..transforms.sparsity import effort
 from ..transforms.sparsity.pattern import Ints, Pattern
 from ..transforms.sparsity.pattern import full as full_pattern
 from .color import Colouring
@@ -28,6 +29,9 @@ WORTH_FLOPS = 1_000_000
 
 RECOVERY_FLOPS = 8
 """What recovering an entry is counted as."""
+
+PATTERN_FLOPS, PATTERN_BYTES = 50, 128
+"""What finding a pattern is counted as: flops for each element passed, bytes for each row and column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ def jacobian(modes: Modes, asked: Jacobian, dense_cost: int, bound: Bound, most_
     if not runs_forward(forward):
         # A vjp that is not linear in the cotangent has no columns, and its rows cannot be added up.
         return _plain_rows(modes, most_bytes) if sparse else "a vjp of its own is not linear in the cotangent"
+    if why := _not_worth_finding(forward, sparse, dense_cost, most_bytes):
+        return why
     structure = structure_of(forward, bound, modes.shapes)
     if not sparse and not _worth_listing(structure, most_bytes):
         return _too_full(structure)
@@ -132,6 +138,8 @@ def hessian(products: Products, asked: Hessian, dense_cost: int, bound: Bound, m
     sparse = asked.layout == "sparse"
     if not sparse and (dense_cost < WORTH_FLOPS or products.size < 2):
         return ""
+    if why := _not_worth_finding(products.vector, sparse, dense_cost, most_bytes):
+        return why
     structure = products.structure(bound)
     if not sparse and not _worth_listing(structure, most_bytes):
         return _too_full(structure)
@@ -151,6 +159,8 @@ def diagonal(products: Products, asked: HessianDiagonal, dense_cost: int, bound:
     """`dense_cost`: flops of n HVPs, an inner product each. Two variables share a seed unless they are neighbours."""
     if asked.method == "hvps" or dense_cost < WORTH_FLOPS:
         return "as asked" if asked.method == "hvps" else ""
+    if why := _not_worth_finding(products.vector, False, dense_cost, most_bytes):
+        return why
     structure, n = products.structure(bound), products.size
     if not _worth_listing(structure, most_bytes):
         return _too_full(structure)
@@ -244,6 +254,24 @@ def _plain_rows(modes: Modes, most_bytes: int) -> Compressed:
     pattern = full_pattern(rows, columns)
     way = Way(modes.reverse(), Axis.ROW, rows, modes.columns, "the Jacobian in reverse mode, a row each: a vjp of its own is not linear in the cotangent")
     return Compressed((way,), Form.SPARSE, pattern, np.arange(rows * columns), _pattern_note(pattern), frozenset())
+
+
+def _not_worth_finding(vector: Graph, sparse: bool, dense_cost: int, most_bytes: int) -> str:
+    """Why the pattern is not looked for; a sparse matrix needs it, so that then there must be room."""
+    rows, columns = vector.output_types[0].size, vector.input_types[-1].size
+    needed = PATTERN_BYTES * (rows + columns)
+    if sparse and needed > most_bytes:
+        raise OverBudget(
+            "finding the sparsity pattern does not fit the memory budget",
+            name="layout",
+            got=f"{needed} bytes for {rows} rows and {columns} columns",
+            allowed=f"{most_bytes} bytes",
+            hint="ask for jvps, vjps or hvps",
+        )
+    passed = effort(vector, [i == vector.arity - 1 for i in range(vector.arity)])
+    if sparse or (needed <= most_bytes and PATTERN_FLOPS * passed < dense_cost):
+        return ""
+    return "finding its pattern would cost more"
 
 
 def _worth_listing(structure: Structure, most_bytes: int) -> bool:

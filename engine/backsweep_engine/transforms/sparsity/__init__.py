@@ -9,6 +9,6 @@ known (an index that is data, an op without a rule) counts as reading everything
 from __future__ import annotations
 
 from .pattern import Pattern
-from .propagate import Found, find
+from .propagate import Found, effort, find
 
-__all__ = ["Found", "Pattern", "find"]
+__all__ = ["Found", "Pattern", "effort", "find"]

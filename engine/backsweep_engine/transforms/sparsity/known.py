@@ -22,7 +22,7 @@ Look = Callable[[int], Array | None]
 MAX_ELEMENTS = 1 << 24
 """Of a value that is computed here."""
 
-MAX_WORK = 200_000_000
+MAX_WORK = 1_000_000_000
 """Flops and bytes of all values together."""
 
 MOVES = frozenset(("broadcast", "reshape", "transpose", "flip", "slice", "pad", "concat", "take", "update", "scatter_set", "tril", "triu", "where"))
@@ -32,7 +32,7 @@ MOVES = frozenset(("broadcast", "reshape", "transpose", "flip", "slice", "pad", 
 class Known:
     """`fixed`: for each input whether it can be known; `look` gives it, or None. `spot`: the same for where it may be other than 0."""
 
-    def __init__(self, graph: Graph, fixed: Sequence[bool], look: Look, spot: Look) -> None:
+    def __init__(self, graph: Graph, fixed: Sequence[bool], look: Look, spot: Look | None = None) -> None:
         self.graph = graph
         self._look, self._spot = look, spot
         self._work = MAX_WORK
@@ -41,6 +41,7 @@ class Known:
             self._fixed.append(self._knowable(node))
         self._values: dict[int, tuple[Array | None, ...]] = {}
         self._spots: dict[Ref, Array | None] = {}
+        self._hopes: dict[int, bool] = {}
 
     def is_fixed(self, ref: Ref) -> bool:
         """Whether the value can be known."""
@@ -69,7 +70,10 @@ class Known:
 
         A factor known to be 0 makes 0 (as `scale` has it), also of a value that may not be finite.
         """
-        for i in self._wanted(ref.node, lambda i: Ref(i) not in self._spots and self._spotted(i), lambda i: not any(self._fixed[i])):
+        # First whether zeros can come of it at all: values are read only where that hangs on them.
+        for i in self._wanted(ref.node, lambda i: i not in self._hopes, lambda i: self._tells(i)):
+            self._hopes[i] = self._hope(i)
+        for i in self._wanted(ref.node, lambda i: Ref(i) not in self._spots and self._hopes[i], lambda i: not any(self._fixed[i])):
             for r in range(len(self.graph.nodes[i].types)):
                 self._spots[Ref(i, r)] = self._masked(Ref(i, r))
         return self._spots.get(ref)
@@ -108,17 +112,29 @@ class Known:
             results = op.apply(*operands, **attributes)
         return tuple(map(np.asarray, results)) if isinstance(results, tuple) else (np.asarray(results),)
 
-    def _spotted(self, i: int) -> bool:
-        """Whether zeros may be told of the node: of what it is made, or since it makes them."""
-        if i < self.graph.arity or any(self._fixed[i]):
-            return True
+    def _tells(self, i: int) -> bool:
+        """Whether it is of an op that says where it is 0 by where its operands are."""
         node = self.graph.nodes[i]
-        return len(node.types) == 1 and node.types[0].size <= MAX_ELEMENTS and (node.op in _ZEROS or _keeps_zero(node.op))
+        if i < self.graph.arity or any(self._fixed[i]) or len(node.types) > 1 or node.types[0].size > MAX_ELEMENTS:
+            return False
+        return node.op in _ZEROS or _keeps_zero(node.op)
+
+    def _hope(self, i: int) -> bool:
+        """Whether it may be known to be 0 somewhere, before any value is read."""
+        node = self.graph.nodes[i]
+        if i < self.graph.arity and not any(self._fixed[i]):
+            return self._spot is not None
+        if any(self._fixed[i]):
+            return max(t.size for t in node.types) <= MAX_ELEMENTS
+        if not self._tells(i):
+            return False
+        hopes = [self._hopes[ref.node] for ref in node.operands if self.graph.type_of(ref).is_float]
+        return node.op in _MAKERS or (all(hopes) if node.op in ("add", "subtract") else any(hopes))
 
     def _masked(self, ref: Ref) -> Array | None:
         node = self.graph.nodes[ref.node]
         if ref.node < self.graph.arity and not self.is_fixed(ref):
-            return self._spot(ref.node)
+            return None if self._spot is None else self._spot(ref.node)
         if any(self._fixed[ref.node]):
             value = self.value(ref)
             return None if value is None or value.all() else value != 0
@@ -151,7 +167,7 @@ def _either(known: Known, ref: Ref, masks: Masks) -> Array | None:
 
 def _moved(known: Known, ref: Ref, masks: Masks) -> Array | None:
     node = known.graph.nodes[ref.node]
-    if node.op not in ("pad", "tril", "triu") and all(m is None for m in masks):
+    if node.op not in _MAKERS and all(m is None for m in masks):
         return None
     given: list[Array] = []
     for operand, mask in zip(node.operands, masks, strict=True):
@@ -181,6 +197,9 @@ def _put(known: Known, ref: Ref, masks: Masks) -> Array | None:
     assert apply is not None
     return np.asarray(apply(counts.astype(np.int64), index, **dict(node.attributes))) > 0
 
+
+_MAKERS = ("pad", "tril", "triu", "put_add")
+"""These put zeros where nothing was."""
 
 _ZEROS: dict[str, Callable[[Known, Ref, Masks], Array | None]] = {
     **dict.fromkeys(MOVES, _moved),

@@ -22,8 +22,8 @@ from .known import MOVES, Array, Known
 from .pattern import Ints
 from .rows import EMPTY, FULL, MAX_POSITIONS, Rows, added, joined, union, unit
 
-MAX_EFFORT = 400_000_000
-"""Elements of all values that depend on the seed, loops counted by their trips: some seconds. Beyond that everything reads everything."""
+MAX_EFFORT = 200_000_000
+"""Elements of all values that depend on the seed, loops counted by their trips: some ten seconds. Beyond that everything reads everything."""
 
 Dependence = Rows | None
 """None: the value does not depend on the seed."""
@@ -50,7 +50,7 @@ def find(graph: Graph, at: int, bound: Mapping[str, Array]) -> Found:
     if effort(graph, [i == at for i in range(graph.arity)]) > MAX_EFFORT:
         size = graph.output_types[0].size
         return Found(Rows(np.full(size, FULL), unit(1).sets if columns == 1 else unit(columns).sets), frozenset())
-    known = Known(graph, [name in bound and i != at for i, name in enumerate(graph.input_names)], look, lambda i: None)
+    known = Known(graph, [name in bound and i != at for i, name in enumerate(graph.input_names)], look)
     given: list[Dependence] = [unit(columns) if i == at else None for i in range(graph.arity)]
     (found,) = propagate(known, given)
     if found is None:
