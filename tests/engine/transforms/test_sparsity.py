@@ -12,8 +12,10 @@ from backsweep_engine.graph import Type
 from backsweep_engine.ops.build import call, constant
 from backsweep_engine.ops.control import runs_forward
 from backsweep_engine.ops.op import Transposes
+from backsweep_engine.ops.shape import reshape
 from backsweep_engine.plan.vectors import seeded
 from backsweep_engine.transforms import derive
+from backsweep_engine.transforms.rewrite import inline
 from backsweep_engine.transforms.sparsity import find
 from backsweep_engine.transforms.sparsity.known import MOVES
 from backsweep_engine.transforms.sparsity.rows import FULL, Rows, added, joined, union, unit
@@ -248,6 +250,16 @@ def test_what_a_counted_loop_may_not_reach_stays_in_the_pattern() -> None:
     for trips in range(4):
         values = [np.array([0.3, 0.5, 0.7]), np.array(trips)]
         assert not ((np.abs(numeric(graph, [0], values)) > SEEN) & ~jacobian(graph)).any()
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: np.linalg.solve(x, np.ones((3, 3))), lambda x: call("linear_recurrence", x, x, axis=0), lambda x: np.linalg.det(x) * x]
+)
+def test_an_op_that_is_not_linear_in_what_is_reached_reads_everything(f: Callable[..., Any]) -> None:
+    """Such nodes stand in no linear program; were one to, its pattern would still be a superset."""
+    graph = build(f, x=F64[3, 3])
+    flat = build(lambda v: reshape(inline(v.builder, graph, [reshape(v, (3, 3))])[0], (9,)), v=F64[9])
+    assert dense(find(flat, 0, {}).rows.pattern()).all()
 
 
 # What is read, and what is too much.

@@ -16,8 +16,11 @@ from ..batch import batch
 from ..expand import expand
 from ..structured.scan import Loop, loop_of
 from .known import Array, Known
-from .propagate import Dependence, Reading, along, propagate
+from .reading import Dependence, Reading, along
 from .rows import FULL, Rows, joined, union
+
+Propagate = Callable[[Known, Sequence[Dependence]], list[Dependence]]
+"""What passes rows through a graph; the rules here apply it to the graphs a node holds."""
 
 UNROLLED = 4096
 """Loops of so many nodes, counted each trip, are passed trip by trip."""
@@ -56,37 +59,37 @@ def _either(a: Dependence, b: Dependence) -> Dependence:
     return b if a is None else a if b is None else union(a, b)
 
 
-def _cond(reading: Reading) -> Sequence[Dependence]:
+def _cond(reading: Reading, propagate: Propagate) -> Sequence[Dependence]:
     """Either branch, or the one that is known to be taken."""
     attributes = dict(reading.node.attributes)
     chosen = reading.value(0)
     names = ("then", "otherwise") if chosen is None else ("then" if chosen else "otherwise",)
-    branches = [_held(reading, attributes[name], 1) for name in names]
+    branches = [_held(reading, attributes[name], 1, propagate) for name in names]
     found = branches[0]
     for other in branches[1:]:
         found = [_either(a, b) for a, b in zip(found, other, strict=True)]
     return found
 
 
-def _checkpoint(reading: Reading) -> Sequence[Dependence]:
-    return _held(reading, dict(reading.node.attributes)["body"], 0)
+def _checkpoint(reading: Reading, propagate: Propagate) -> Sequence[Dependence]:
+    return _held(reading, dict(reading.node.attributes)["body"], 0, propagate)
 
 
-def _held(reading: Reading, graph: Graph, first: int) -> list[Dependence]:
+def _held(reading: Reading, graph: Graph, first: int, propagate: Propagate) -> list[Dependence]:
     graph = expand(graph)
     return propagate(_inside(reading, graph, range(first, first + graph.arity)), reading.rows[first:])
 
 
-def _scan(reading: Reading) -> Sequence[Dependence]:
+def _scan(reading: Reading, propagate: Propagate) -> Sequence[Dependence]:
     loop = loop_of(reading.node)
     at = int(loop.counted)
     given = list(reading.rows[at:])
     if loop.length * max(1, len(loop.body.nodes)) <= UNROLLED:
-        return _unrolled(reading, loop, given, at)
-    return _any_trip(reading, loop, given, at)
+        return _unrolled(reading, loop, given, at, propagate)
+    return _any_trip(reading, loop, given, at, propagate)
 
 
-def _unrolled(reading: Reading, loop: Loop, given: list[Dependence], at: int) -> list[Dependence]:
+def _unrolled(reading: Reading, loop: Loop, given: list[Dependence], at: int, propagate: Propagate) -> list[Dependence]:
     body = expand(loop.body)
     carry = given[: loop.carries]
     left = list(carry)
@@ -116,7 +119,7 @@ def _stacked(parts: Sequence[Dependence], size: int) -> Dependence:
     return joined([Rows(np.zeros(size, np.int64), some.sets) if p is None else p for p in parts])
 
 
-def _any_trip(reading: Reading, loop: Loop, given: list[Dependence], at: int) -> list[Dependence]:
+def _any_trip(reading: Reading, loop: Loop, given: list[Dependence], at: int, propagate: Propagate) -> list[Dependence]:
     body = expand(loop.body)
     shapes = [t.shape for t in loop.body.input_types]
     any_slice = [None if (rows := given[i]) is None else along(rows, (loop.length, *shapes[i]), (0,)) for i in loop.xs]
@@ -145,4 +148,4 @@ def _size(rows: Dependence) -> int:
     return 0 if rows is None else rows.positions
 
 
-STRUCTURED: dict[str, Callable[[Reading], Sequence[Dependence]]] = {"cond": _cond, "checkpoint": _checkpoint, "scan": _scan}
+STRUCTURED: dict[str, Callable[[Reading, Propagate], Sequence[Dependence]]] = {"cond": _cond, "checkpoint": _checkpoint, "scan": _scan}
