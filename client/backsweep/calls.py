@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from backsweep_engine.answer import Answer, NonFinite
-from backsweep_engine.errors import Error, GraphError
+from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.make import Ask, seed_name
 from backsweep_engine.query import (
+    SAMPLES,
     Check,
     Curvature,
     EmpiricalFisher,
@@ -28,6 +29,8 @@ from backsweep_engine.query import (
     Hvp,
     Jacobian,
     Jvp,
+    Layout,
+    Method,
     Query,
     Value,
     ValueAndGradient,
@@ -37,6 +40,7 @@ from backsweep_engine.query import (
 from backsweep_engine.request import Request
 from backsweep_engine.transforms.curvature import as_family
 from backsweep_engine.transforms.derive import floating_outputs
+from backsweep_engine.transforms.sparsity import Pattern
 from backsweep_engine.transforms.through import named_values, values_called
 
 from .trees import Tree, matched
@@ -76,6 +80,13 @@ class Asked:
     verb: str
     seed: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Estimate(NamedTuple):
+    """What was estimated from random samples, and the standard error of each entry (the error of the mean, from the samples' own spread)."""
+
+    value: Any
+    standard_error: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +163,7 @@ def _query(signature: Signature, asked: Asked) -> tuple[Query, dict[str, Array]]
     """The engine's query, and its seeds by input or output name."""
     options = dict(asked.options)
     arguments, alone = wrt_arguments(signature, options.pop("wrt", None))
-    if options.pop("layout", "dense") != "dense":
-        raise Error("sparse layouts are not built yet", reason="NOT_BUILT_YET", allowed="layout='dense'", hint="ask for the dense matrix, or jvps and vjps")
+    _require_among("layout", options.get("layout", "dense"), get_args(Layout))
     wrt = tuple(path for a in arguments for path in a.tree.paths(a.name))
     seeds: dict[str, Array] = {}
     many = False
@@ -184,11 +194,11 @@ def _query(signature: Signature, asked: Asked) -> tuple[Query, dict[str, Array]]
         case "hvp":
             return Hvp(wrt, many, options.get("block", 0)), seeds
         case "jacobian":
-            return Jacobian(wrt, options.get("mode", "auto"), options.get("block", 0)), seeds
+            return Jacobian(wrt, options.get("mode", "auto"), options.get("block", 0), options.get("layout", "dense")), seeds
         case "hessian":
-            return Hessian(wrt, options.get("block", 0)), seeds
+            return Hessian(wrt, options.get("block", 0), options.get("layout", "dense")), seeds
         case "hessian_diagonal":
-            return HessianDiagonal(wrt, options.get("block", 0)), seeds
+            return _diagonal(wrt, options), seeds
         case "gauss_newton":
             return GaussNewton(wrt, through_of(signature, options.get("through", ())), asked.seed is not None, many, options.get("block", 0)), seeds
         case "fisher":
@@ -198,6 +208,21 @@ def _query(signature: Signature, asked: Asked) -> tuple[Query, dict[str, Array]]
         case "check":
             return Check(wrt, asked.seed is not None, **options), seeds
     raise GraphError("no such verb", reason="MALFORMED", got=asked.verb)
+
+
+def _diagonal(wrt: tuple[str, ...], options: Mapping[str, Any]) -> HessianDiagonal:
+    method = options.get("method", "exact")
+    _require_among("method", method, get_args(Method))
+    estimate = method == "estimate"
+    for name in ("samples", "seed"):
+        if name in options and not estimate:
+            raise GraphError(f"{name}= is for an estimate", reason="MALFORMED", got=f"method={method!r}", allowed="method='estimate'")
+    return HessianDiagonal(wrt, options.get("block", 0), method, options.get("samples", SAMPLES) if estimate else 0, options.get("seed", 0))
+
+
+def _require_among(name: str, value: Any, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise GraphError(f"there is no such {name}", reason="MALFORMED", name=name, got=repr(value)[:80], allowed=", ".join(map(repr, allowed)))
 
 
 _CURVATURES = ("gauss_newton", "fisher", "empirical_fisher")
@@ -249,8 +274,12 @@ def finish(signature: Signature, asked: Asked, query: Query, answer: Answer) -> 
             return signature.output.unflatten(parts)
         case ValueAndGradient():
             return parts[0], by_arguments(parts[1:])
-        case Gradient() | HessianDiagonal():
+        case Gradient():
             return by_arguments(parts)
+        case HessianDiagonal():
+            count = len(query.wrt)
+            value = by_arguments(parts[:count])
+            return Estimate(value, by_arguments(parts[count:])) if query.method == "estimate" else value
         case Jvp():
             types = signature.graph.output_types
             return signature.output.unflatten(_cut(parts[0], types) if query.many else parts)
@@ -260,8 +289,18 @@ def finish(signature: Signature, asked: Asked, query: Query, answer: Answer) -> 
     square = isinstance(query, Hessian | Curvature)
     rows = [signature.type_of(n) for n in wrt_of(query)] if square else list(signature.graph.output_types)
     columns = [signature.type_of(name) for name in wrt_of(query)]
+    if answer.pattern is not None:
+        return as_csr(answer.pattern, parts[0])
     grid = [by_arguments(leaves) for leaves in _tiles(parts[0], rows, columns)]
     return by_arguments(grid) if square else signature.output.unflatten(grid)
+
+
+def as_csr(pattern: Pattern, values: Array) -> Any:
+    """A scipy.sparse.csr_array over the ravels; zeros of the pattern are kept."""
+    from scipy.sparse import csr_array
+
+    # Copies: the pattern is kept with the plan, and the array is the caller's own.
+    return csr_array((values, pattern.indices.copy(), pattern.indptr.copy()), shape=(pattern.rows, pattern.columns))
 
 
 def _cut(matrix: Array, types: Sequence[Type]) -> list[Array]:
@@ -300,6 +339,8 @@ def result_bytes(call: Call) -> int:
                 total += 8 * columns * columns
             case Value() | Jvp():
                 total += 8 * rows * many
+            case HessianDiagonal(method="estimate"):
+                total += 16 * columns
             case _:
                 total += 8 * (columns * many + rows)
     return total

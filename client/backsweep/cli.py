@@ -74,6 +74,7 @@ def _describe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--through", action="append", metavar="NAME", default=[], help="of gauss_newton: a named value or an output; repeat for several")
     parser.add_argument("--family", choices=("normal", "bernoulli", "categorical", "poisson"), default="", help="of fisher: whose parameters the outputs are")
     parser.add_argument("--block", type=int, default=0, metavar="N", help="rows or columns per block (default: the plan chooses)")
+    parser.add_argument("--layout", choices=("dense", "sparse"), default="dense", help="how a matrix is delivered (default dense)")
     parser.add_argument("--memory-bytes", type=int, default=4 << 30, metavar="N", help="the budget (default 4 GiB)")
     parser.add_argument("--text", action="store_true", help="print every node of the graph too")
     parser.set_defaults(run=_describe)
@@ -83,7 +84,19 @@ def _describe(options: argparse.Namespace) -> int:
     """Shows a graph's inputs, outputs and ops, its derivative's size beside its own, and the plan of a query."""
     from .describe import describe_file
 
-    print(describe_file(options.graph, options.query, options.wrt, options.block, options.memory_bytes, options.text, options.through, options.family))
+    print(
+        describe_file(
+            options.graph,
+            options.query,
+            options.wrt,
+            options.block,
+            options.memory_bytes,
+            options.text,
+            options.layout,
+            options.through,
+            options.family,
+        )
+    )
     return 0
 
 

@@ -138,7 +138,9 @@ class Remote:
                 reference = self._reference(array, keep=name in call.bound)
                 wire[name] = reference
                 blobs[reference.digest] = lambda array=array: to_bytes(array)  # type: ignore[misc]
-        bindings = [encode_binding(Binding(name, wire[name], name in call.request.batched)) for name in graph.input_names]
+        bindings = [
+            encode_binding(Binding(name, wire[name], name in call.request.batched, name in by_digest and name not in call.bound)) for name in graph.input_names
+        ]
         queries = []
         for k, ask in enumerate(call.request.asks):
             message = encode_query(ask.query, {name: wire[seed_name(k, name)] for name in ask.seeds})
@@ -237,6 +239,8 @@ class Remote:
                 case "accepted":
                     joiner = Joiner([decode_outline(outline) for outline in event.accepted.outlines])
                     total = event.accepted.promise.blocks
+                case "pattern" if joiner is not None:
+                    joiner.add_pattern(event.pattern)
                 case "block" if joiner is not None:
                     if joiner.add(event.block):
                         blocks += 1
@@ -249,7 +253,7 @@ class Remote:
                     self._count(Usage(bytes_down=received, blocks=usage.blocks, workers=usage.workers))
                     rest = [decode_result(result, k) for k, result in enumerate(event.done.results)]
                     arrays = joiner.finish([answer.arrays for answer in rest])
-                    answers = [Answer(tuple(a), answer.verdict, answer.notes) for a, answer in zip(arrays, rest, strict=True)]
+                    answers = [Answer(tuple(a), r.verdict, r.notes, joiner.pattern(k)) for k, (a, r) in enumerate(zip(arrays, rest, strict=True))]
         # Read to its end: a stream let go before would be a cancelled call to the server.
         if answers is None:
             raise Fault("the stream of a run ended without Done")

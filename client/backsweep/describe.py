@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from backsweep_engine.answer import prepare
@@ -22,6 +23,7 @@ from backsweep_engine.query import (
     Hvp,
     Jacobian,
     Jvp,
+    Layout,
     Query,
     Value,
     ValueAndGradient,
@@ -49,7 +51,15 @@ _DERIVED = {
 
 
 def describe_file(
-    path: Path, verb: str, wrt: Sequence[str] | None, block: int, memory_bytes: int, full: bool, through: Sequence[str] = (), family: str = ""
+    path: Path,
+    verb: str,
+    wrt: Sequence[str] | None,
+    block: int,
+    memory_bytes: int,
+    full: bool,
+    layout: Layout = "dense",
+    through: Sequence[str] = (),
+    family: str = "",
 ) -> str:
     """Raises Error if the file cannot be read or the query does not fit the graph. `through`: of gauss_newton; `family`: of fisher."""
     try:
@@ -68,6 +78,8 @@ def describe_file(
         if verb in _DERIVED or isinstance(query, Curvature):
             size = (product_graph(graph, query) if isinstance(query, Curvature) else _DERIVED[verb](graph, positions(graph, chosen))).size
             lines.append(f"derivative: {size} nodes, {size / max(1, graph.size):.1f} times the graph's {graph.size}")
+        if isinstance(query, Jacobian | Hessian):
+            query = replace(query, layout=layout)
         types = dict(zip(graph.input_names, graph.input_types, strict=True))
         work = prepare(Request(graph, types, (Ask(query, seeds),)), Budget(memory_bytes))
         lines += [f"plan of {verb} by {', '.join(chosen)}:", _indented(describe(work.plan))]

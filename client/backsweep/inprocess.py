@@ -13,7 +13,7 @@ from backsweep_engine.execute.executor import Block, Executor
 from backsweep_engine.execute.local import Local
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
-from backsweep_engine.request import Request
+from backsweep_engine.plan.structure import Bound
 
 from .calls import Call
 from .service import Progress, Service, Usage
@@ -43,6 +43,7 @@ class InProcess:
         self._threads = threads
         self._lock = threading.Lock()
         self._works: dict[Any, Work] = {}
+        self._read: dict[Any, tuple[str, ...]] = {}
         self._usage = Usage()
 
     @property
@@ -51,7 +52,7 @@ class InProcess:
 
     def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
         started = time.monotonic()
-        work = self._work(call.request)
+        work = self._work(call)
 
         def stop() -> bool:
             return timeout is not None and time.monotonic() - started > timeout
@@ -71,7 +72,7 @@ class InProcess:
         return collected.answers()
 
     def explain(self, call: Call, timeout: float | None) -> str:
-        return describe(self._work(call.request).plan)
+        return describe(self._work(call).plan)
 
     def close(self) -> None:
         self._executor.close()
@@ -79,16 +80,24 @@ class InProcess:
     def __reduce__(self) -> tuple[Any, ...]:
         return InProcess, self._options
 
-    def _work(self, request: Request) -> Work:
-        """Plans once per graph and questions; a plan depends on nothing else (CONTRACT B3)."""
-        key = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)))
+    def _work(self, call: Call) -> Work:
+        """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""
+        request = call.request
+        asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)), call.bound)
+        bound = Bound({name: call.values[name] for name in call.bound})
+        read = self._read.get(asked, ())
+        key = (asked, tuple(bound.digest(name) for name in read))
         work = self._works.get(key)
         if work is None:
-            work = prepare(request, self._budget)
+            work = prepare(request, self._budget, bound.arrays)
             with self._lock:
-                if len(self._works) >= CACHED_PLANS:
+                # Other values may have other arrays read: keys name all that ever were.
+                read = self._read[asked] = tuple(sorted({*self._read.get(asked, ()), *work.plan.read}))
+                while len(self._works) >= CACHED_PLANS:
                     self._works.pop(next(iter(self._works)))
-                self._works[key] = work
+                while len(self._read) > 4 * CACHED_PLANS:
+                    self._read.pop(next(iter(self._read)))
+                self._works[asked, tuple(bound.digest(name) for name in read)] = work
         return work
 
     def _limited(self) -> AbstractContextManager[Any]:

@@ -203,16 +203,24 @@ class Function:
         return self._one(inputs, Asked("hvp", tangent, _known(options, "block")), timeout, progress)
 
     def jacobian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
-        """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows or columns per block."""
+        """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows, columns or colours per block.
+
+        `layout="sparse"`: a scipy.sparse.csr_array over the ravels of all outputs and of all of `wrt`, whose
+        pattern is the same at every point (it may hold zeros).
+        """
         return self._one(inputs, Asked("jacobian", None, _known(options, "mode", "block", "layout")), timeout, progress)
 
     def hessian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
-        """All second derivatives of a scalar function: leaves input.shape + input.shape."""
+        """All second derivatives of a scalar function: leaves input.shape + input.shape. `layout` as of `jacobian`."""
         return self._one(inputs, Asked("hessian", None, _known(options, "block", "layout")), timeout, progress)
 
     def hessian_diagonal(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
-        """The Hessian's diagonal, exactly, shaped like wrt."""
-        return self._one(inputs, Asked("hessian_diagonal", None, _known(options, "block")), timeout, progress)
+        """The Hessian's diagonal, shaped like wrt.
+
+        `method`: "exact" (by colouring where the Hessian is sparse, else by n HVPs), "hvps" (n HVPs), or
+        "estimate", Hutchinson's from `samples` random products drawn from `seed`: (value, standard_error).
+        """
+        return self._one(inputs, Asked("hessian_diagonal", None, _known(options, "block", "method", "samples", "seed")), timeout, progress)
 
     def gauss_newton(
         self, *inputs: Any, through: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any

@@ -6,7 +6,7 @@ or allocated before `prepare` has found the whole request sound and within the b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,22 +14,40 @@ import numpy as np
 from .check.check import check, plan_check
 from .check.verdict import Verdict
 from .execute.executor import Array, Block, Executor, Stop, Values
+from .execute.gather import Compressed, Diagonal, Moments
 from .execute.local import rows_of, run_once, shared_of
 from .execute.nonfinite import culprit, finite_nodes, is_finite
 from .graph import Graph, Type
 from .plan.make import Ask, Budget, make_plan, require_within, seed_name
 from .plan.plan import Axis, Plan, Promise, Sweep
+from .plan.recovery import Form
+from .plan.seeds import made
+from .plan.structure import Bound
 from .query import Check, HessianDiagonal
 from .request import Request, require_sound
 from .transforms.expand import expand
+from .transforms.sparsity import Pattern
 
 
 @dataclass(frozen=True, slots=True)
 class OutlinePart:
-    """One array of an answer, and along what its blocks are cut."""
+    """One array of an answer, and along what its blocks are cut. `type`: of the whole; `pattern`: of a sparse
+    matrix, of which only the values at its positions come.
+    """
 
     type: Type
     axis: Axis
+    pattern: Pattern | None = None
+
+    @property
+    def array_type(self) -> Type:
+        """Of the array that comes."""
+        return self.type if self.pattern is None else self.type.with_shape((self.pattern.positions,))
+
+    @property
+    def nbytes(self) -> int:
+        """As delivered."""
+        return self.array_type.nbytes + (0 if self.pattern is None else self.pattern.nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +92,27 @@ Event = Block | Judged | NonFinite
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The whole answer to one query: its arrays in order (one for a matrix), or a verdict, and notes."""
+    """The whole answer to one query: its arrays in order (one for a matrix), or a verdict, and notes.
+
+    `pattern`: of a sparse matrix; its array is then the values by position.
+    """
 
     arrays: tuple[Array, ...] = ()
     verdict: Verdict | None = None
     notes: tuple[NonFinite, ...] = ()
+    pattern: Pattern | None = None
 
 
-def prepare(request: Request, budget: Budget) -> Work:
-    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated."""
+def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None) -> Work:
+    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated.
+
+    `bound`: arrays bound to inputs, by whose values a pattern may be told; where it was, the work
+    holds for these values only (`work.plan.read` names them).
+    """
     points = require_sound(request)
     graph = request.graph
-    plan = make_plan(graph, request.asks, budget, request.batched, points)
+    held = {name: a for name, a in (bound or {}).items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
+    plan = make_plan(graph, request.asks, budget, request.batched, points, Bound(held))
     promise = plan.promise
     for ask in request.asks:
         if isinstance(ask.query, Check):
@@ -109,24 +136,25 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
     values = _apart(values)
     asks = work.request.asks
     first_bad: dict[tuple[int, int], Block] = {}
-    diagonals: dict[int, Array] = {}
+    gathered = {k: g for k, ask in enumerate(asks) if (g := _gathering(work.plan, k, ask)) is not None}
     for block in executor.blocks(work.plan, values, stop):
         if not is_finite(block.array):
             key = (block.query, block.part)
             if key not in first_bad or block.start < first_bad[key].start:
                 first_bad[key] = block
-        if block.axis is Axis.WHOLE:
-            yield block
+        if block.query in gathered:
+            gathered[block.query].add(block)
         elif block.axis is Axis.POINT:
             yield from _pieces(block, _sweep_of(work.plan, block.query))
-        elif isinstance(asks[block.query].query, HessianDiagonal):
-            sweep = _sweep_of(work.plan, block.query)
-            held = diagonals.setdefault(block.query, np.empty(sweep.rows, block.array.dtype))
-            held[block.start : block.stop] = block.array[:, 0]
         else:
             yield block
-    for query, diagonal in diagonals.items():
-        yield from _cut(query, diagonal, _sweep_of(work.plan, query).pieces)
+    for query in list(gathered):
+        found = True
+        for block in gathered.pop(query).blocks():
+            found = found and is_finite(block.array)
+            yield block
+        if found:
+            first_bad.pop((query, 0), None)  # it stood where the pattern has nothing
     for k, ask in enumerate(asks):
         if isinstance(ask.query, Check):
             given = {name: values[seed_name(k, name)] for name in ask.seeds}
@@ -146,7 +174,8 @@ class Collected:
     def __init__(self, work: Work) -> None:
         promise = work.promise
         require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
-        self._arrays = [[np.empty(p.type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
+        self._arrays = [[np.empty(p.array_type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
+        self._patterns = [next((p.pattern for p in parts), None) for parts in work.outlines]
         self._verdicts: dict[int, Verdict] = {}
         self._notes: list[NonFinite] = []
 
@@ -165,25 +194,41 @@ class Collected:
 
     def answers(self) -> list[Answer]:
         """One per query; complete once every event has been added."""
-        return [Answer(tuple(a), self._verdicts.get(k), tuple(n for n in self._notes if n.query == k)) for k, a in enumerate(self._arrays)]
+        notes = [tuple(n for n in self._notes if n.query == k) for k in range(len(self._arrays))]
+        return [Answer(tuple(a), self._verdicts.get(k), notes[k], self._patterns[k]) for k, a in enumerate(self._arrays)]
 
 
 # Shapes of answers.
 
 
-def _sweep_of(plan: Plan, query: int) -> Sweep:
-    return next(s for s in plan.sweeps if s.query == query)
+def _sweep_of(plan: Plan, query: int, axis: Axis | None = None) -> Sweep:
+    return next(s for s in plan.sweeps if s.query == query and axis in (None, s.axis))
+
+
+def _gathering(plan: Plan, query: int, ask: Ask) -> Compressed | Moments | Diagonal | None:
+    """What holds the blocks of a query until all have come; None where each goes out by itself."""
+    recovery = plan.recovery(query)
+    if recovery is not None:
+        return Compressed(plan, recovery)
+    sweep = next((s for s in plan.sweeps if s.query == query), None)
+    if sweep is None or not isinstance(ask.query, HessianDiagonal):
+        return None
+    return Moments(sweep) if ask.query.method == "estimate" else Diagonal(sweep)
 
 
 def _outline(query: int, ask: Ask, plan: Plan) -> tuple[OutlinePart, ...]:
     if isinstance(ask.query, Check):
         return ()
+    recovery = plan.recovery(query)
+    if recovery is not None and recovery.form is not Form.DIAGONAL:
+        sparse = recovery.form is Form.SPARSE
+        return (OutlinePart(recovery.type, Axis.POSITION, recovery.pattern) if sparse else OutlinePart(recovery.type, Axis.ROW),)
     whole = tuple(OutlinePart(p.type, Axis.WHOLE) for p in plan.parts if p.query == query)
     sweep = next((s for s in plan.sweeps if s.query == query), None)
     if sweep is None:
         return whole
     if isinstance(ask.query, HessianDiagonal):
-        return tuple(OutlinePart(t, Axis.WHOLE) for t in sweep.pieces)
+        return tuple(OutlinePart(t, Axis.WHOLE) for t in sweep.pieces) * (2 if ask.query.method == "estimate" else 1)
     if sweep.axis is Axis.POINT:
         return tuple(OutlinePart(t.with_shape((sweep.rows, *t.shape)), Axis.POINT) for t in sweep.pieces)
     rows, length = sweep.rows, sweep.row_type.size
@@ -198,13 +243,6 @@ def _pieces(block: Block, sweep: Sweep) -> Iterator[Block]:
         columns = block.array[:, at : at + type.size].astype(type.dtype)
         at += type.size
         yield Block(block.query, part, Axis.POINT, block.start, block.stop, columns.reshape((block.stop - block.start, *type.shape)))
-
-
-def _cut(query: int, vector: Array, pieces: Sequence[Type]) -> Iterator[Block]:
-    at = 0
-    for part, type in enumerate(pieces):
-        yield Block(query, part, Axis.WHOLE, 0, 1, vector[at : at + type.size].astype(type.dtype).reshape(type.shape))
-        at += type.size
 
 
 def _apart(values: Values) -> dict[str, Array]:
@@ -236,15 +274,17 @@ def _notes(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[Non
         whole = next(p for p in plan.parts if (p.query, p.part) == (block.query, block.part))
         yield _note(work, values, block, block.part, plan.once, culprit(plan.once, once_finite, plan.once.outputs[whole.output]))
         return
-    sweep = _sweep_of(plan, block.query)
+    sweep = _sweep_of(plan, block.query, block.axis)
     bad = ~np.isfinite(block.array)
     row = int(np.flatnonzero(bad.any(axis=1))[0])
     _, pool = run_once(plan, values, stop)
     k = block.start + row
-    seed = [np.eye(1, sweep.rows, k, dtype=sweep.each.input_types[-1].dtype)[0]] if not sweep.given else [r[0] for r in rows_of(sweep, pool, k, k + 1)]
+    drawn = rows_of(sweep, pool, k, k + 1) or (made(sweep.seeds, k, k + 1, sweep.length, sweep.each.input_types[-1].dtype),)
+    seed = [row[0] for row in drawn]
     each = expand(sweep.each)
     at = culprit(each, finite_nodes(each, [*shared_of(sweep, pool), *seed]), each.outputs[0])
-    part = _piece_at(sweep, int(np.flatnonzero(bad[row])[0])) if sweep.axis is Axis.POINT or len(work.outlines[block.query]) > 1 else 0
+    place = int(np.flatnonzero(bad[row])[0]) if sweep.row_type.size == sum(t.size for t in sweep.pieces) else k  # of a diagonal's numbers, one a row
+    part = _piece_at(sweep, place) if sweep.axis is Axis.POINT or len(work.outlines[block.query]) > 1 else 0
     point = {name: values[name][k] for name in work.request.batched}
     if at < len(sweep.shared) and sweep.shared[at] in plan.once.output_names:
         output = plan.once.outputs[plan.once.output_names.index(sweep.shared[at])]

@@ -14,6 +14,12 @@ from typing import Literal
 from .transforms.curvature import Family
 
 Mode = Literal["auto", "forward", "reverse"]
+Layout = Literal["dense", "sparse"]
+"""How a matrix is delivered; how it is computed is another matter."""
+Method = Literal["exact", "hvps", "estimate"]
+
+SAMPLES = 64
+"""Of an estimate, unless the caller says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Jacobian:
     wrt: tuple[str, ...]
     mode: Mode = "auto"
     block: int = 0
+    layout: Layout = "dense"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +84,23 @@ class Hessian:
 
     wrt: tuple[str, ...]
     block: int = 0
+    layout: Layout = "dense"
 
 
 @dataclass(frozen=True, slots=True)
 class HessianDiagonal:
-    """Its diagonal, one array per wrt input, exactly: n HVPs in blocks."""
+    """Its diagonal, one array per wrt input.
+
+    `method`: "exact", by a colouring or by n HVPs, whichever costs less; "hvps", by n HVPs; "estimate"
+    (Hutchinson's, of `samples` products with random signs drawn from `seed`: Bekas, Kokiopoulou and Saad
+    2007), followed by as many arrays of its standard errors.
+    """
 
     wrt: tuple[str, ...]
     block: int = 0
+    method: Method = "exact"
+    samples: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

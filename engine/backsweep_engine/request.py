@@ -113,6 +113,8 @@ def _require_ask(graph: Graph, ask: Ask) -> None:
         require_scalar(graph, type(query).__name__)
     if isinstance(query, Curvature):
         _require_curvature(graph, query)
+    if isinstance(query, HessianDiagonal) and query.method == "estimate":
+        _require_estimate(query)
     expected: dict[str, Type] = {}
     if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.given) or (isinstance(query, Curvature) and query.product):
         expected = {name: graph.input_types[graph.input_names.index(name)] for name in wrt}
@@ -135,3 +137,17 @@ def _require_ask(graph: Graph, ask: Ask) -> None:
     for name in ask.seeds:
         if name not in expected:
             raise GraphError(f"no seed is called {name!r}", reason="SURPLUS_INPUT", got=repr(name), allowed=", ".join(map(repr, expected)) or "none")
+
+
+def _require_estimate(query: HessianDiagonal) -> None:
+    """Two samples at least, since one has no spread, and a seed of 64 bits."""
+    if query.samples < 2:
+        raise GraphError(
+            "an estimate needs two samples at least",
+            name="samples",
+            got=str(query.samples),
+            allowed="2 or more",
+            hint="its standard error is told by their spread",
+        )
+    if not 0 <= query.seed < 2**64:
+        raise GraphError("a seed is out of range", name="seed", got=str(query.seed), allowed="0 to 2**64 - 1")

@@ -11,13 +11,14 @@ from backsweep.v1 import query_pb2
 from backsweep.wire import limits
 from backsweep.wire.answers import Usage, encode_promise, encode_result, encode_usage, is_matrix
 from backsweep.wire.blocks import encode_block, encode_outline, outlined
+from backsweep.wire.patterns import encode_pattern
 from backsweep_engine.answer import Answer, Collected, Event, Judged, NonFinite, Work, deliver
 from backsweep_engine.check.verdict import Verdict
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.execute.cluster.platform import numeric_platform
 from backsweep_engine.execute.executor import Array, Block, Stop
 from backsweep_engine.plan.make import require_within
-from backsweep_engine.query import Jvp, Value, ValueAndGradient, wrt_of
+from backsweep_engine.query import HessianDiagonal, Jvp, Value, ValueAndGradient, wrt_of
 
 from .admission import Memory
 from .executors import Counted, Executors
@@ -125,6 +126,12 @@ class Delivery:
         try:
             self._counted = Counted(self._executor)
             rest, sent = _Rest(self._work), 0
+            for query, parts in enumerate(self._work.outlines):
+                for number, part in enumerate(parts):
+                    if part.pattern is not None:
+                        sent += part.pattern.nbytes
+                        for piece in encode_pattern(query, number, part.pattern):
+                            yield pb.RunResponse(pattern=piece)
             for event in deliver(self._work, self._taken.values, self._counted, stop):
                 block = rest.take(event)
                 if block is not None:
@@ -161,7 +168,7 @@ def _usage(taken: Taken, executor: str, counted: Counted, sent: int, started: fl
 
 
 def _results_bytes(work: Work) -> int:
-    return sum(part.type.nbytes for parts in work.outlines for part in parts)
+    return sum(part.nbytes for parts in work.outlines for part in parts)
 
 
 def _too_large(got: str) -> OverBudget:
@@ -183,6 +190,8 @@ def _part_names(work: Work, query: int) -> tuple[str, ...]:
     """The output or input that each part of an answer belongs to; none for a matrix or verdict."""
     asked, outputs = work.request.asks[query].query, work.request.graph.output_names
     match asked:
+        case HessianDiagonal(method="estimate"):
+            return asked.wrt * 2
         case Value() | Jvp(many=False):
             return outputs
         case ValueAndGradient():

@@ -39,6 +39,7 @@ class Taken:
     """A request found sound, with its values by their names in the plan.
 
     `received_bytes`: of the arrays in the call itself; a blob came once, however often it is used.
+    `bound`: the blobs whose values the plan may have been shaped by.
     """
 
     tenant: str
@@ -47,6 +48,18 @@ class Taken:
     work: Work
     values: Mapping[str, Array]
     received_bytes: int
+    bound: Mapping[str, ArrayRef]
+
+
+@dataclass(slots=True)
+class _Read:
+    """Names of bound inputs whose values shaped plans; they only grow, so that a key made from more of them is as good."""
+
+    names: frozenset[str] = frozenset()
+
+
+def _digests(names: frozenset[str], bound: Mapping[str, ArrayRef]) -> tuple[tuple[str, Digest], ...]:
+    return tuple((name, bound[name].digest) for name in sorted(names))
 
 
 class Intake:
@@ -57,6 +70,7 @@ class Intake:
         self._budget = budget
         self._functions: Recent[tuple[Graph, ...]] = Recent(KEPT_GRAPH_BYTES, MOST_GRAPHS)
         self._works: Recent[Work] = Recent(budget.memory_bytes // 4, MOST_WORKS)
+        self._read: Recent[_Read] = Recent(4 * MOST_WORKS, 4 * MOST_WORKS)
 
     @contextmanager
     def take(self, message: Message, tenant: str) -> Iterator[Taken]:
@@ -65,21 +79,31 @@ class Intake:
         with self._store.pinned(tenant, digests) as blobs:
             graph = self._graph(tenant, digests[0], blobs[digests[0]])
             received = decode_request(message, graph)
-            work = self.work(tenant, digests[0], received.request)
             values = {name: from_bytes(v.type, blobs[v.digest]) if isinstance(v, ArrayRef) else v for name, v in received.values.items()}
+            bound = {name: v for name, v in received.values.items() if name in received.bound and isinstance(v, ArrayRef)}
+            work = self.work(tenant, digests[0], received.request, bound, values)
             inline = sum(value.nbytes for value in received.values.values() if not isinstance(value, ArrayRef))
-            yield Taken(tenant, digests[0], received.request, work, values, inline)
+            yield Taken(tenant, digests[0], received.request, work, values, inline, bound)
 
-    def work(self, tenant: str, digest: Digest, request: Request) -> Work:
-        """The plan of a request; `digest` is that of its graph."""
+    def work(self, tenant: str, digest: Digest, request: Request, bound: Mapping[str, ArrayRef], values: Mapping[str, Array]) -> Work:
+        """The plan of a request; `digest` is that of its graph. It holds for the values of the bound arrays it was shaped by."""
         asks = tuple((ask.query, *ask.seeds.items()) for ask in request.asks)
         # By name: in which order a client binds its inputs is all the same.
-        key = (tenant, digest, tuple(sorted(request.types.items(), key=lambda item: item[0])), request.batched, asks)
-        return self._works.get(key, lambda: prepare(request, self._budget), _weight)
+        asked = (tenant, digest, tuple(sorted(request.types.items(), key=lambda item: item[0])), request.batched, asks, frozenset(bound))
+
+        # Which arrays a plan reads may itself depend on their values: the names that ever were read for this question.
+        read = self._read.get(asked, _Read, lambda _: 1)
+        work = self._works.find((asked, _digests(read.names, bound)))
+        if work is None:
+            work = prepare(request, self._budget, {name: values[name] for name in bound})
+            # A name that another thread adds meanwhile only makes this entry one that is not found.
+            names = read.names = read.names | work.plan.read
+            work = self._works.keep((asked, _digests(names, bound)), work, _weight(work))
+        return work
 
     def alone(self, taken: Taken, query: int) -> Work:
         """The plan of one query of a request by itself."""
-        return self.work(taken.tenant, taken.graph, replace(taken.request, asks=(taken.request.asks[query],)))
+        return self.work(taken.tenant, taken.graph, replace(taken.request, asks=(taken.request.asks[query],)), taken.bound, taken.values)
 
     def derive(self, message: pb.DeriveRequest, tenant: str) -> pb.DeriveResponse:
         """Stores a derivative as a graph."""
@@ -116,6 +140,6 @@ class Intake:
 
 
 def _weight(work: Work) -> int:
-    """What a remembered plan holds: its nodes, and the buffers of its programs."""
+    """What a remembered plan holds: its nodes, and the buffers of its programs (patterns are counted in its peak)."""
     nodes = sum(len(graph.nodes) for graph in (work.plan.once, *[sweep.each for sweep in work.plan.sweeps]))
     return work.promise.peak_bytes + NODE_BYTES * nodes

@@ -25,13 +25,22 @@ class Recent(Generic[Value]):
         self._weight = 0
 
     def get(self, key: Hashable, make: Callable[[], Value], weigh: Callable[[Value], int]) -> Value:
+        found = self.find(key)
+        if found is not None:
+            return found
+        value = make()
+        return self.keep(key, value, weigh(value))
+
+    def find(self, key: Hashable) -> Value | None:
         with self._lock:
             found = self._values.get(key)
-            if found is not None:
-                self._values.move_to_end(key)
-                return found[0]
-        value = make()
-        weight = weigh(value)
+            if found is None:
+                return None
+            self._values.move_to_end(key)
+            return found[0]
+
+    def keep(self, key: Hashable, value: Value, weight: int) -> Value:
+        """The value that is kept: this one, or the equal one that was there first."""
         with self._lock:
             kept = self._values.get(key)
             if kept is not None:

@@ -31,6 +31,13 @@ def test_describe_shows_inputs_outputs_ops_derivative_and_plan(graph: Path, caps
         assert part in shown, part
 
 
+def test_describe_tells_the_colours_and_the_pattern_of_a_sparse_matrix(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", str(graph), "--query", "hessian", "--wrt", "w", "--layout", "sparse"]) == 0
+    shown = capsys.readouterr().out
+    assert "colours for" in shown or "a column each" in shown
+    assert "delivered sparse" in shown and "positions of" in shown
+
+
 def test_describe_prints_every_node_when_asked(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", str(graph), "--text"]) == 0
     assert re.search(r"%\d+: float64\[6\] = tanh %\d+", capsys.readouterr().out)

@@ -165,7 +165,12 @@ REFUSED: dict[str, tuple[Callable[[bs.Function], Any], str]] = {
     "an option that is not there": (lambda f: f.gradient(X, blok=3), "MALFORMED"),
     "wrt an argument that is not there": (lambda f: f.gradient(X, wrt="z"), "MISSING_INPUT"),
     "a tangent of a wrong shape": (lambda f: f.jvp(X, tangent=np.ones(2)), "SHAPE"),
-    "a sparse layout": (lambda f: f.jacobian(X, layout="sparse"), "NOT_BUILT_YET"),
+    "a layout that is not there": (lambda f: f.jacobian(X, layout="banded"), "MALFORMED"),
+    "a layout for what is no matrix": (lambda f: f.gradient(X, layout="sparse"), "MALFORMED"),
+    "a method that is not there": (lambda f: f.hessian_diagonal(X, method="guess"), "MALFORMED"),
+    "samples for what is no estimate": (lambda f: f.hessian_diagonal(X, samples=9), "MALFORMED"),
+    "an estimate from one sample": (lambda f: f.hessian_diagonal(X, method="estimate", samples=1), "MALFORMED"),
+    "a seed that is none": (lambda f: f.hessian_diagonal(X, method="estimate", seed=-1), "MALFORMED"),
     "deriving what is no verb": (lambda f: f.derive("grad"), "MALFORMED"),
     "asking what is no verb": (lambda f: f.ask(X, "gradient"), "MALFORMED"),
 }

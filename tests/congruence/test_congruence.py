@@ -52,6 +52,32 @@ def _scores(service: bs.Service) -> bs.Function:
     return service.submit(scores, w=bs.float64[12], X=FEATURES)
 
 
+LINE, PAIRS = RANDOM.normal(size=1500), RANDOM.permutation(1500)
+
+
+def chained(x: Any, pairs: Any) -> Any:
+    """Neighbours and pairs: a sparse Hessian by stars."""
+    return np.sum((x[1:] - x[:-1] ** 2) ** 2) + np.sum(np.sin(x * x[pairs]))
+
+
+def differences(x: Any, pairs: Any) -> Any:
+    """An arrow beside a band: a Jacobian by columns and rows."""
+    return np.concatenate([np.sum(np.exp(x), keepdims=True), np.diff(x) ** 3 + x[pairs[1:]] * x[0]])
+
+
+def _chained(service: bs.Service) -> bs.Function:
+    return service.submit(chained, x=bs.float64[1500], pairs=PAIRS)
+
+
+def _differences(service: bs.Service) -> bs.Function:
+    return service.submit(differences, x=bs.float64[1500], pairs=PAIRS)
+
+
+def _flat(matrix: Any) -> Any:
+    """A sparse matrix as one array: values, columns, rows."""
+    return np.concatenate([matrix.data, matrix.indices, matrix.indptr])
+
+
 ASKED: dict[str, Callable[[bs.Service], Any]] = {
     "value": lambda s: _loss(s)(POINT),
     "value and gradient": lambda s: np.hstack(_loss(s).value_and_gradient(POINT)),
@@ -67,6 +93,12 @@ ASKED: dict[str, Callable[[bs.Service], Any]] = {
     "a hessian at once": lambda s: _loss(s).hessian(POINT),
     "a gradient through a loop in forward mode": lambda s: s.submit(orbit, p=bs.float64[2]).gradient(POINT[:2]),
     "a branch": lambda s: s.submit(branches, w=bs.float64[12]).hessian(POINT, block=4),
+    "sparse hessian, a colour a block": lambda s: _flat(_chained(s).hessian(LINE, layout="sparse", block=1)),
+    "sparse jacobian, both ways": lambda s: _flat(_differences(s).jacobian(LINE, layout="sparse", block=1)),
+    "sparse jacobian, by rows": lambda s: _flat(_differences(s).jacobian(LINE, layout="sparse", mode="reverse", block=700)),
+    "dense hessian by colours": lambda s: _chained(s).hessian(LINE, block=2),
+    "hessian diagonal by colours": lambda s: _chained(s).hessian_diagonal(LINE, block=1),
+    "estimated hessian diagonal": lambda s: np.hstack(_chained(s).hessian_diagonal(LINE, method="estimate", samples=9, seed=4, block=2)),
     "a verdict": lambda s: _loss(s).check(POINT, seed=3),
     "a verdict on a wrong gradient": lambda s: _loss(s).check(POINT, gradient=np.ones(12), seed=3),
 }

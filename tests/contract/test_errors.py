@@ -151,8 +151,8 @@ QUERIES: dict[str, Row] = {
     "an empty query": (small(query_pb2.Query()), "INVALID_ARGUMENT", "MALFORMED", {"query": "0"}),
     "a query of the future": (small(raw.gradient(), unknown_field(raw.gradient())), "INVALID_ARGUMENT", "UNKNOWN_FIELD", {"query": "1"}),
     "too many queries": (small(*[raw.value()] * 65), "RESOURCE_EXHAUSTED", "TOO_LARGE", {"name": "max_queries", "got": "65"}),
-    "gradient of a vector": (sines(raw.gradient()), "INVALID_ARGUMENT", "NOT_SCALAR", {"node": "1", "got": "float64[3]", "hint": "*jacobian*"}),
-    "hessian of a vector": (sines(raw.hessian()), "INVALID_ARGUMENT", "NOT_SCALAR", {"node": "1"}),
+    "gradient of a vector": (sines(raw.gradient()), "INVALID_ARGUMENT", "NOT_SCALAR", {"node": "2", "got": "float64[3]", "hint": "*jacobian*"}),
+    "hessian of a vector": (sines(raw.hessian()), "INVALID_ARGUMENT", "NOT_SCALAR", {"node": "2"}),
     "a Gauss-Newton through its only output": (
         small(query_pb2.Query(layout=query_pb2.LAYOUT_DENSE, gauss_newton=query_pb2.GaussNewton(through=[""]))),
         "INVALID_ARGUMENT",
@@ -199,11 +199,23 @@ QUERIES: dict[str, Row] = {
     ),
     "a jacobian without a mode": (sines(raw.jacobian(mode=query_pb2.MODE_UNSPECIFIED)), "INVALID_ARGUMENT", "MALFORMED", {"name": "mode", "query": "0"}),
     "a matrix without a layout": (small(query_pb2.Query(hessian=query_pb2.Hessian())), "INVALID_ARGUMENT", "MALFORMED", {"name": "layout"}),
-    "a sparse matrix": (
-        small(query_pb2.Query(layout=query_pb2.LAYOUT_SPARSE, hessian=query_pb2.Hessian())),
-        "UNIMPLEMENTED",
-        "NOT_BUILT_YET",
-        {"name": "layout"},
+    "a sparse matrix that is not sparse enough": (
+        lambda ask: refused_before_work(ask, raw.jacobian(block=40_000, layout=query_pb2.LAYOUT_SPARSE)),
+        "RESOURCE_EXHAUSTED",
+        "OVER_BUDGET",
+        {"name": "layout", "got": "*positions*", "allowed": f"{256 << 20} bytes", "hint": "*bind*"},
+    ),
+    "an estimate from one sample": (
+        small(query_pb2.Query(hessian_diagonal=query_pb2.HessianDiagonal(estimate=query_pb2.DiagonalEstimate(samples=1)))),
+        "INVALID_ARGUMENT",
+        "MALFORMED",
+        {"name": "samples", "got": "1"},
+    ),
+    "too many samples": (
+        small(query_pb2.Query(hessian_diagonal=query_pb2.HessianDiagonal(estimate=query_pb2.DiagonalEstimate(samples=100_001)))),
+        "RESOURCE_EXHAUSTED",
+        "TOO_LARGE",
+        {"name": "samples", "got": "100001"},
     ),
     "a check of nothing": (small(query_pb2.Query(check=query_pb2.Check())), "INVALID_ARGUMENT", "MALFORMED", {"name": "subject"}),
     "too many directions": (

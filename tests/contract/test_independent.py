@@ -105,6 +105,26 @@ ROWS: list[tuple[str, Any, Any]] = [
 ]
 
 
+def array(kind: str, *numbers: float) -> Any:
+    """An array as JSON: float64 ("d") or int64 ("q")."""
+    dtype = {"d": "DATA_TYPE_FLOAT64", "q": "DATA_TYPE_INT64"}[kind]
+    return {"dtype": dtype, "shape": [str(len(numbers))], "data": base64.b64encode(struct.pack(f"<{len(numbers)}{kind}", *numbers)).decode()}
+
+
+def test_buf_curl_gets_a_sparse_hessian_by_its_rows(server: Server) -> None:
+    curl(server, "backsweep.v1.BacksweepService/Upload", {"digest": DIGEST, "data": base64.b64encode(GRAPH).decode()})
+    query = {"hessian": {}, "layout": "LAYOUT_SPARSE"}
+    (answer,), _ = curl(server, "backsweep.v1.BacksweepService/Compute", {"graph": DIGEST, "bindings": [BINDING], "queries": [query]})
+    (result,) = answer["results"]
+    assert result["matrix"]["sparse"] == {
+        "rows": "3",
+        "columns": "3",
+        "indptr": array("q", 0, 1, 2, 3),
+        "indices": array("q", 0, 1, 2),
+        "values": array("d", 2, 2, 2),
+    }
+
+
 @pytest.mark.parametrize("method, request_, wanted", ROWS, ids=[row[0].rpartition("/")[2] for row in ROWS])
 def test_buf_curl_gets_a_gradient(server: Server, method: str, request_: Any, wanted: Any) -> None:
     if method.endswith("Compute"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from backsweep.v1 import backsweep_pb2 as pb
+from backsweep.v1 import graph_pb2, query_pb2
 from support import blobs, raw
 from support.raw import SECONDS, Asking, floats, read_refusal, refusal
 
@@ -83,6 +84,30 @@ def test_blocks_come_with_the_promise_before_and_done_after(ask: Asking) -> None
     np.testing.assert_array_equal(matrix(events), np.diag(np.full(N, np.cos(1.0))))
     assert (done.usage.blocks, done.usage.workers, done.usage.bytes_sent) == (12, 1, 8 * N * N)
     assert done.results[0].WhichOneof("answer") is None
+
+
+def test_a_sparse_matrix_comes_as_its_pattern_and_then_its_values(ask: Asking) -> None:
+    """The Hessian of sum(sin(x)): -sin(x) on the diagonal."""
+    n = 300_000
+    x = np.linspace(0, 1, n)
+    axes = blobs.record(axes=graph_pb2.AttributeValue(ints=graph_pb2.Ints(values=[0])))
+    square = blobs.function([("x", blobs.type_of(n))], [(0, [0], 0), (1, [1], 1)], [("", 2)])
+    graph = ask.graph(graph_pb2.Graph(op_set=1, ops=["sin", "sum"], attributes=[axes], functions=[square]))
+    query = query_pb2.Query(wrt=["x"], layout=query_pb2.LAYOUT_SPARSE, hessian=query_pb2.Hessian())
+    request = pb.RunRequest(graph=graph, bindings=[raw.binding("x", ask.array(x))], queries=[query], run_id=drawn())
+    events = list(ask.stub.Run(request, timeout=SECONDS))
+    (part,) = events[0].accepted.outlines[0].parts
+    assert (part.layout, part.axis, list(part.type.shape)) == (query_pb2.LAYOUT_SPARSE, pb.AXIS_POSITION, [n, n])
+    assert events[0].accepted.promise.result_bytes == 8 * (n + 1) + 16 * n
+    kinds = [kind for kind, _ in itertools.groupby(event.WhichOneof("event") for event in events if not event.HasField("progress"))]
+    assert kinds == ["accepted", "pattern", "block", "done"]
+    patterns = [event.pattern for event in events if event.HasField("pattern")]
+    assert {(p.rows, p.columns, p.positions) for p in patterns} == {(n, n, n)} and all(len(p.data) <= 1 << 20 for p in patterns)
+    indptr, indices = (np.frombuffer(b"".join(p.data for p in patterns if p.array == which), "<i8") for which in (1, 2))
+    np.testing.assert_array_equal(indptr, np.arange(n + 1))
+    np.testing.assert_array_equal(indices, np.arange(n))
+    values = np.concatenate([np.frombuffer(event.block.data) for event in events if event.HasField("block")])
+    np.testing.assert_allclose(values, -np.sin(x), rtol=0, atol=1e-15)
 
 
 def test_a_second_stream_takes_the_run_over_and_gets_every_block(ask: Asking) -> None:

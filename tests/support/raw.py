@@ -102,8 +102,8 @@ def value() -> query_pb2.Query:
     return query_pb2.Query(value=query_pb2.Value())
 
 
-def jacobian(block: int = 0, mode: query_pb2.Mode = query_pb2.MODE_AUTO) -> query_pb2.Query:
-    return query_pb2.Query(block_rows=block, layout=query_pb2.LAYOUT_DENSE, jacobian=query_pb2.Jacobian(mode=mode))
+def jacobian(block: int = 0, mode: query_pb2.Mode = query_pb2.MODE_AUTO, layout: query_pb2.Layout = query_pb2.LAYOUT_DENSE) -> query_pb2.Query:
+    return query_pb2.Query(block_rows=block, layout=layout, jacobian=query_pb2.Jacobian(mode=mode))
 
 
 def hessian(block: int = 0) -> query_pb2.Query:
@@ -116,9 +116,14 @@ def numbers(array: types_pb2.Array) -> np.ndarray[Any, Any]:
 
 
 def sines(n: int, repeat: int = 1) -> graph_pb2.Graph:
-    """sin of sin of ... x, elementwise on a vector of n: a Jacobian as large as one likes."""
-    nodes = [(0, [k], 0) for k in range(repeat)]
-    return graph_pb2.Graph(op_set=1, ops=["sin"], functions=[blobs.function([("x", blobs.type_of(n))], nodes, [("", repeat)])])
+    """sin of sin of ... x, elementwise on a vector of n, sorted before: a Jacobian as large as one likes.
+
+    Where a sorted element comes from is data, so that its columns cannot be coloured.
+    """
+    axis = blobs.record(axis=graph_pb2.AttributeValue(integer=0))
+    nodes: list[tuple[int, list[int], int]] = [(1, [0], 1), *[(0, [k], 0) for k in range(1, repeat + 1)]]
+    function = blobs.function([("x", blobs.type_of(n))], nodes, [("", repeat + 1)])
+    return graph_pb2.Graph(op_set=1, ops=["sin", "sort"], attributes=[axis], functions=[function])
 
 
 def long_work(products: int, n: int = 700) -> graph_pb2.Graph:

@@ -6,12 +6,12 @@ import pytest
 from backsweep.v1 import backsweep_pb2, query_pb2, types_pb2
 from backsweep.wire import answers
 from backsweep.wire.answers import Usage
-from backsweep.wire.errors import NotBuiltYet
 from backsweep_engine import query as ask
 from backsweep_engine.answer import Answer, NonFinite
 from backsweep_engine.check.verdict import Entry, Outcome, Verdict
 from backsweep_engine.errors import Fault
 from backsweep_engine.plan.plan import Promise
+from backsweep_engine.transforms.sparsity import Pattern
 
 NAN = np.frombuffer(b"\x2a\0\0\0\0\0\xf8\xff", "<f8")
 VERDICT = Verdict(
@@ -73,9 +73,14 @@ def test_a_result_that_is_not_one_is_a_fault_of_the_server() -> None:
             answers.decode_result(message)
 
 
-def test_a_sparse_matrix_is_not_read_yet() -> None:
-    with pytest.raises(NotBuiltYet):
-        answers.decode_result(query_pb2.Result(matrix=query_pb2.Matrix(sparse=query_pb2.SparseMatrix())))
+def test_a_sparse_matrix_survives_the_wire_with_its_zeros() -> None:
+    pattern = Pattern(2, 3, np.array([0, 2, 3]), np.array([0, 2, 1]))
+    sent = answers.encode_result(ask.Hessian(("w",), layout="sparse"), Answer((np.array([1.5, 0.0, NAN[0]]),), pattern=pattern))
+    got = answers.decode_result(query_pb2.Result.FromString(sent.SerializeToString()))
+    assert got.pattern is not None and (got.pattern.rows, got.pattern.columns) == (2, 3)
+    assert got.pattern.indptr.tolist() == [0, 2, 3] and got.pattern.indices.tolist() == [0, 2, 1]
+    assert got.arrays[0].tobytes() == np.array([1.5, 0.0, NAN[0]]).tobytes()
+    assert got.arrays[0].flags.writeable and got.pattern.indices.flags.writeable
 
 
 def test_a_promise_survives_the_wire_and_flops_beyond_its_numbers_are_the_most_there_are() -> None:

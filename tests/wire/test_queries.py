@@ -34,6 +34,8 @@ QUERIES = [
     (ask.Jacobian(("w",), "reverse"), {}),
     (ask.Jacobian(("w",), "auto"), {}),
     (ask.Hessian(("w",), 2**40), {}),
+    (ask.Jacobian(("w",), "auto", 3, "sparse"), {}),
+    (ask.Hessian(("w",), 0, "sparse"), {}),
     (ask.HessianDiagonal(("w",), 3), {}),
     (ask.GaussNewton(("w",), ("z", "[0]"), block=3), {}),
     (ask.GaussNewton(("w",), ("z",), product=True), {"w": VECTOR}),
@@ -44,6 +46,8 @@ QUERIES = [
     (ask.EmpiricalFisher(("w",), block=9), {}),
     (ask.EmpiricalFisher(("w",), product=True), {"w": VECTOR}),
     (ask.EmpiricalFisher(("w",), product=True, many=True), {"w": np.zeros((0, 3))}),
+    (ask.HessianDiagonal(("w",), 3, "hvps"), {}),
+    (ask.HessianDiagonal(("w",), 0, "estimate", 100_000, 2**64 - 1), {}),
     (ask.Check(("w",), seed=2**64 - 1, directions=1024, max_worst=64, block=5), {}),
     (ask.Check(("w",), given=True, seed=0), {"w": VECTOR}),
 ]
@@ -64,6 +68,17 @@ def test_every_query_of_the_engine_and_of_the_proto_is_among_these() -> None:
     asked = {encode_query(query, seeds).WhichOneof("ask") for query, seeds in QUERIES}
     assert asked == {field.name for field in pb.Query.DESCRIPTOR.oneofs_by_name["ask"].fields}
     assert {type(query) for query, _ in QUERIES} == set(ask.Query.__args__)
+
+
+def test_an_estimate_without_a_number_of_samples_has_the_usual_one() -> None:
+    asked = decode_query(pb.Query(wrt=["w"], hessian_diagonal=pb.HessianDiagonal(estimate=pb.DiagonalEstimate(seed=5))), GRAPH)
+    assert asked.query == ask.HessianDiagonal(("w",), 0, "estimate", ask.SAMPLES, 5)
+
+
+def test_a_blob_of_the_point_is_told_from_one_that_is_bound() -> None:
+    for of_point in (False, True):
+        message = encode_binding(Binding("X", array_ref(np.ones((4, 3))), of_point=of_point))
+        assert decode_binding(pb.Binding.FromString(message.SerializeToString())).of_point is of_point
 
 
 def test_no_wrt_is_every_floating_input_that_is_not_a_blob() -> None:
@@ -98,7 +113,12 @@ WRONG = [
     ("has no family for a Fisher", pb.Query(fisher=pb.Fisher(tangents=[binding()])), "MALFORMED", "family"),
     ("has an unknown family", pb.Query.FromString(b"\xaa\x01\x02\x08\x09\x18\x01"), "UNKNOWN_FIELD", "family"),
     ("goes through too many values", pb.Query(gauss_newton=pb.GaussNewton(through=["z"] * 65, tangents=[binding()])), "TOO_LARGE", "through"),
-    ("wants a sparse matrix", pb.Query(hessian=pb.Hessian(), layout=pb.LAYOUT_SPARSE), "NOT_BUILT_YET", "layout"),
+    (
+        "wants an estimate from too many samples",
+        pb.Query(hessian_diagonal=pb.HessianDiagonal(estimate=pb.DiagonalEstimate(samples=100_001))),
+        "TOO_LARGE",
+        "samples",
+    ),
     ("has an unknown layout", pb.Query(hessian=pb.Hessian(), layout=9), "UNKNOWN_FIELD", "layout"),  # type: ignore[arg-type]
     ("has an unknown field", pb.Query.FromString(b"\x42\x00\xf8\x01\x01"), "UNKNOWN_FIELD", "Query"),
     ("has a check without subject", pb.Query(check=pb.Check()), "MALFORMED", "subject"),

@@ -62,20 +62,22 @@ OUTCOME_WRONG: Outcome
 OUTCOME_CANNOT_TELL: Outcome
 
 class Binding(_message.Message):
-    __slots__ = ("input", "inline", "blob", "chunked", "type", "batched")
+    __slots__ = ("input", "inline", "blob", "chunked", "type", "batched", "of_point")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     INLINE_FIELD_NUMBER: _ClassVar[int]
     BLOB_FIELD_NUMBER: _ClassVar[int]
     CHUNKED_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     BATCHED_FIELD_NUMBER: _ClassVar[int]
+    OF_POINT_FIELD_NUMBER: _ClassVar[int]
     input: str
     inline: _types_pb2.Array
     blob: _types_pb2.ArrayRef
     chunked: ChunkedArray
     type: _types_pb2.Type
     batched: bool
-    def __init__(self, input: _Optional[str] = ..., inline: _Optional[_Union[_types_pb2.Array, _Mapping]] = ..., blob: _Optional[_Union[_types_pb2.ArrayRef, _Mapping]] = ..., chunked: _Optional[_Union[ChunkedArray, _Mapping]] = ..., type: _Optional[_Union[_types_pb2.Type, _Mapping]] = ..., batched: bool = ...) -> None: ...
+    of_point: bool
+    def __init__(self, input: _Optional[str] = ..., inline: _Optional[_Union[_types_pb2.Array, _Mapping]] = ..., blob: _Optional[_Union[_types_pb2.ArrayRef, _Mapping]] = ..., chunked: _Optional[_Union[ChunkedArray, _Mapping]] = ..., type: _Optional[_Union[_types_pb2.Type, _Mapping]] = ..., batched: bool = ..., of_point: bool = ...) -> None: ...
 
 class ChunkedArray(_message.Message):
     __slots__ = ("type", "transfer")
@@ -168,8 +170,24 @@ class Hessian(_message.Message):
     def __init__(self) -> None: ...
 
 class HessianDiagonal(_message.Message):
+    __slots__ = ("each_product", "estimate")
+    EACH_PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    each_product: EachProduct
+    estimate: DiagonalEstimate
+    def __init__(self, each_product: _Optional[_Union[EachProduct, _Mapping]] = ..., estimate: _Optional[_Union[DiagonalEstimate, _Mapping]] = ...) -> None: ...
+
+class EachProduct(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class DiagonalEstimate(_message.Message):
+    __slots__ = ("samples", "seed")
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    samples: int
+    seed: int
+    def __init__(self, samples: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class GaussNewton(_message.Message):
     __slots__ = ("through", "tangents", "many")

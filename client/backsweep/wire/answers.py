@@ -19,7 +19,7 @@ from backsweep_engine.plan.plan import Promise
 
 from .arrays import decode_array, encode_array
 from .blocks import fault
-from .errors import NotBuiltYet
+from .patterns import decode_sparse, encode_sparse
 
 MAX_UINT64 = (1 << 64) - 1
 
@@ -58,6 +58,9 @@ def encode_result(query: ask.Query, answer: Answer, outputs: Sequence[str] = ())
     result = query_pb2.Result(non_finite=[encode_note(note, outputs[note.part] if note.part < len(outputs) else "") for note in answer.notes])
     if answer.verdict is not None:
         result.verdict.CopyFrom(encode_verdict(answer.verdict))
+    elif answer.pattern is not None:
+        for array in answer.arrays:
+            result.matrix.sparse.CopyFrom(encode_sparse(answer.pattern, array))
     elif is_matrix(query):
         for array in answer.arrays:
             result.matrix.dense.CopyFrom(encode_array(array))
@@ -70,12 +73,14 @@ def decode_result(message: query_pb2.Result, query: int = 0) -> Answer:
     """`query`: the number of the query it answers."""
     arrays: Iterable[types_pb2.Array] = ()
     verdict = None
+    notes = tuple([decode_note(note, query) for note in message.non_finite])
     match message.WhichOneof("answer"):
         case "arrays":
             arrays = message.arrays.arrays
         case "matrix":
-            if message.matrix.WhichOneof("form") != "dense":
-                raise NotBuiltYet("this client does not read sparse matrices yet", hint="ask with LAYOUT_DENSE")
+            if message.matrix.WhichOneof("form") == "sparse":
+                pattern, values = decode_sparse(message.matrix.sparse)
+                return Answer((values,), None, notes, pattern)
             arrays = (message.matrix.dense,)
         case "verdict":
             verdict = decode_verdict(message.verdict)
@@ -83,7 +88,7 @@ def decode_result(message: query_pb2.Result, query: int = 0) -> Answer:
         owned = tuple([decode_array(array).copy() for array in arrays])
     except Error as error:
         fault(error.message, got=error.got, allowed=error.allowed)
-    return Answer(owned, verdict, tuple([decode_note(note, query) for note in message.non_finite]))
+    return Answer(owned, verdict, notes)
 
 
 def encode_note(note: NonFinite, output: str = "") -> query_pb2.NonFinite:

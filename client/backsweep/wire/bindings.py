@@ -24,11 +24,15 @@ from .scan import refuse_unknown
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A name and its value: an array, a reference to a blob, or (in Explain) a type alone."""
+    """A name and its value: an array, a reference to a blob, or (in Explain) a type alone.
+
+    `of_point`: a blob that no sparsity pattern may be told by.
+    """
 
     name: str
     value: Array | ArrayRef | Type
     batched: bool = False
+    of_point: bool = False
 
     @property
     def type(self) -> Type:
@@ -47,7 +51,7 @@ class Binding:
 
 
 def encode_binding(binding: Binding) -> pb.Binding:
-    message = pb.Binding(input=binding.name, batched=binding.batched)
+    message = pb.Binding(input=binding.name, batched=binding.batched, of_point=binding.of_point)
     match binding.value:
         case np.ndarray():
             message.inline.CopyFrom(encode_array(binding.value))
@@ -63,7 +67,7 @@ def decode_binding(message: pb.Binding, *, types: bool = False) -> Binding:
     try:
         refuse_unknown(message)
         checked_text(message.input, limits.MAX_NAME_BYTES, "the name of an input")
-        return Binding(message.input, _value(message, types), message.batched)
+        return Binding(message.input, _value(message, types), message.batched, message.of_point)
     except Error as error:
         raise error.located(name=message.input[: limits.MAX_NAME_BYTES]) from None
 

@@ -21,7 +21,13 @@ from backsweep_engine.plan.plan import Axis
 from . import limits
 from .arrays import NUMBER_OF, checked_type, decode_dtype, encode_type, to_bytes
 
-AXES: dict[Axis, pb.Axis] = {Axis.ROW: pb.AXIS_ROW, Axis.COLUMN: pb.AXIS_COLUMN, Axis.POINT: pb.AXIS_POINT, Axis.WHOLE: pb.AXIS_WHOLE}
+AXES: dict[Axis, pb.Axis] = {
+    Axis.ROW: pb.AXIS_ROW,
+    Axis.COLUMN: pb.AXIS_COLUMN,
+    Axis.POINT: pb.AXIS_POINT,
+    Axis.WHOLE: pb.AXIS_WHOLE,
+    Axis.POSITION: pb.AXIS_POSITION,
+}
 AXIS_OF = {number: axis for axis, number in AXES.items()}
 
 
@@ -37,7 +43,9 @@ class Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outlined:
-    """A Part as it is announced. `in_blocks`: else it comes in Done."""
+    """A Part as it is announced. `in_blocks`: else it comes in Done. Along Axis.POSITION the matrix is sparse:
+    its pattern comes before its blocks, and `type` is that of the dense matrix.
+    """
 
     type: Type
     axis: Axis = Axis.WHOLE
@@ -59,14 +67,16 @@ def outlined(answers: Sequence[Sequence[Part]], most: int = limits.MAX_RESULT_BY
 def encode_outline(outline: Outline) -> pb.Outline:
     message = pb.Outline()
     for part in outline:
-        message.parts.add(type=encode_type(part.type), in_blocks=part.in_blocks, axis=AXES[part.axis], layout=query_pb2.LAYOUT_DENSE)
+        layout = query_pb2.LAYOUT_SPARSE if part.axis is Axis.POSITION else query_pb2.LAYOUT_DENSE
+        message.parts.add(type=encode_type(part.type), in_blocks=part.in_blocks, axis=AXES[part.axis], layout=layout)
     return message
 
 
 def decode_outline(message: pb.Outline) -> Outline:
     parts = []
     for part in message.parts:
-        if part.layout != query_pb2.LAYOUT_DENSE or part.axis not in AXIS_OF:
+        sparse = part.layout == query_pb2.LAYOUT_SPARSE
+        if (not sparse and part.layout != query_pb2.LAYOUT_DENSE) or part.axis not in AXIS_OF or sparse is not (part.axis == pb.AXIS_POSITION):
             fault("a part is laid out in a way this client does not know", got=f"layout {part.layout}, axis {part.axis}")
         parts.append(Outlined(served_type(part.type.dtype, part.type.shape), AXIS_OF[part.axis], part.in_blocks))
     return tuple(parts)
@@ -88,6 +98,8 @@ def encode_block(block: Block, type: Type) -> Iterator[pb.BlockChunk]:
             shape, array = type.shape, block.array
         case Axis.COLUMN:
             shape, array = (type.shape[0], n), block.array.T
+        case Axis.POSITION:
+            shape, array = (n,), block.array
         case _:
             shape, array = (n, *type.shape[1:]), block.array
     if array.dtype != type.dtype or array.size != type.with_shape(shape).size:

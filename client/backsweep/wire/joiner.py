@@ -17,9 +17,11 @@ from backsweep.v1 import backsweep_pb2 as pb
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.graph import Type
 from backsweep_engine.plan.plan import Axis
+from backsweep_engine.transforms.sparsity import Pattern
 
 from .arrays import Array
 from .blocks import AXIS_OF, Outline, Outlined, fault, served_type
+from .patterns import ArrivingPattern
 
 Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
@@ -74,10 +76,30 @@ class Joiner:
     def __init__(self, outlines: Sequence[Outline]) -> None:
         self.outlines = tuple(outlines)
         self._parts: dict[tuple[int, int], _Part] = {}
+        self._patterns: dict[tuple[int, int], ArrivingPattern] = {}
         for q, outline in enumerate(self.outlines):
             for p, part in enumerate(outline):
-                if part.in_blocks:
+                if part.axis is Axis.POSITION:
+                    if part.type.rank != 2 or not part.in_blocks:
+                        fault("a sparse part is no matrix in blocks", got=str(part.type))
+                    self._patterns[q, p] = ArrivingPattern(*part.type.shape)
+                elif part.in_blocks:
                     self._parts[q, p] = _Part(part.axis, _allocated(part))
+
+    def add_pattern(self, chunk: pb.PatternChunk) -> None:
+        """Takes a chunk of a pattern; once it is whole the values of its part may come."""
+        key = chunk.query, chunk.part
+        if key not in self._patterns:
+            fault("a pattern belongs to no sparse part of the answer", got=f"query {chunk.query}, part {chunk.part}")
+        self._patterns[key].add(chunk)
+        if (pattern := self._patterns[key].pattern) is not None:
+            dtype = self.outlines[chunk.query][chunk.part].type.dtype
+            self._parts[key] = _Part(Axis.POSITION, _allocated(Outlined(Type(dtype, (pattern.positions,)))))
+
+    def pattern(self, query: int) -> Pattern | None:
+        """Of the sparse matrix that answers a query; None if it is answered otherwise."""
+        arriving = self._patterns.get((query, 0))
+        return None if arriving is None else arriving.pattern
 
     def add(self, chunk: pb.BlockChunk) -> bool:
         """Takes a chunk; True if its block is whole now."""
@@ -128,13 +150,15 @@ class Joiner:
             else:
                 self._require_whole(query, p)
                 array = self._parts[query, p].array
-            if Type(array.dtype, array.shape) != part.type:
+            if part.axis is not Axis.POSITION and Type(array.dtype, array.shape) != part.type:
                 fault("an array is not of the type announced", got=f"{array.dtype}{list(array.shape)}", allowed=str(part.type))
             arrays.append(array)
         return arrays
 
     def _require_whole(self, query: int, number: int) -> None:
-        part = self._parts[query, number]
+        part = self._parts.get((query, number))
+        if part is None:
+            fault("a pattern is missing", got=f"query {query}, part {number}")
         at = 0
         for start, stop in part.ranges:
             if start != at:

@@ -7,7 +7,7 @@ chooses". Whether a query fits its graph is the engine's question: answer.prepar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from backsweep.v1 import query_pb2 as pb
@@ -32,6 +32,8 @@ _FAMILIES: dict[Family, pb.Family] = {
     "poisson": pb.FAMILY_POISSON,
 }
 _FAMILY_OF = {int(number): family for family, number in _FAMILIES.items()}
+_LAYOUTS: dict[ask.Layout, pb.Layout] = {"dense": pb.LAYOUT_DENSE, "sparse": pb.LAYOUT_SPARSE}
+_LAYOUT_OF = {int(number): layout for layout, number in _LAYOUTS.items()}
 _VERBS = [field.name for field in pb.Query.DESCRIPTOR.oneofs_by_name["ask"].fields]
 
 Wrt = tuple[str, ...]
@@ -67,12 +69,12 @@ def encode_query(query: ask.Query, seeds: Mapping[str, Array | ArrayRef] | None 
             message.hvp.CopyFrom(pb.Hvp(tangents=bindings, many=query.many))
         case ask.Jacobian():
             message.jacobian.mode = _MODES[query.mode]
-            message.layout = pb.LAYOUT_DENSE
+            message.layout = _LAYOUTS[query.layout]
         case ask.Hessian():
             message.hessian.SetInParent()
-            message.layout = pb.LAYOUT_DENSE
+            message.layout = _LAYOUTS[query.layout]
         case ask.HessianDiagonal():
-            message.hessian_diagonal.SetInParent()
+            message.hessian_diagonal.CopyFrom(_encode_diagonal(query))
         case ask.GaussNewton():
             message.gauss_newton.CopyFrom(pb.GaussNewton(through=query.through, tangents=bindings, many=query.many))
         case ask.Fisher():
@@ -112,10 +114,12 @@ def decode_query(message: pb.Query, graph: Graph, bound: Iterable[str] = (), *, 
         raise GraphError("a query asks for nothing", name="ask", allowed=", ".join(_VERBS))
     if verb == "value" and message.wrt:
         raise GraphError("a value has no wrt", name="wrt", got=", ".join(message.wrt)[:64], allowed="none")
-    if verb in ("jacobian", "hessian") or (verb in _CURVATURES and not getattr(message, verb).tangents):
-        _require_layout(message.layout)
+    if verb in _CURVATURES and not getattr(message, verb).tangents:
+        _require_dense(message.layout)
     wrt = decode_wrt(message.wrt, graph, bound)
     query, seeds = _DECODERS[verb](getattr(message, verb), wrt, message.block_rows)
+    if isinstance(query, ask.Jacobian | ask.Hessian):
+        query = replace(query, layout=_layout(message.layout))
     bindings = decode_bindings(seeds, types=types)
     for binding in bindings.values():
         if binding.batched:
@@ -174,6 +178,36 @@ def _check(message: pb.Check, wrt: Wrt, block: int) -> Decoded:
     return query, message.given.gradient
 
 
+def _layout(number: int) -> ask.Layout:
+    layout = _LAYOUT_OF.get(number)
+    if layout is None:
+        raise GraphError("the layout of a matrix is not set", name="layout", got="LAYOUT_UNSPECIFIED", allowed="LAYOUT_DENSE, LAYOUT_SPARSE")
+    return layout
+
+
+def _encode_diagonal(query: ask.HessianDiagonal) -> pb.HessianDiagonal:
+    match query.method:
+        case "hvps":
+            return pb.HessianDiagonal(each_product=pb.EachProduct())
+        case "estimate":
+            return pb.HessianDiagonal(estimate=pb.DiagonalEstimate(samples=query.samples, seed=query.seed))
+    return pb.HessianDiagonal()
+
+
+def _diagonal(message: pb.HessianDiagonal, wrt: Wrt, block: int) -> Decoded:
+    match message.WhichOneof("method"):
+        case "each_product":
+            return ask.HessianDiagonal(wrt, block, "hvps"), ()
+        case "estimate":
+            samples = message.estimate.samples or ask.SAMPLES
+            if samples > limits.MAX_SAMPLES:
+                raise GraphError(
+                    "an estimate has too many samples", reason="TOO_LARGE", name="samples", got=str(samples), allowed=f"at most {limits.MAX_SAMPLES}"
+                )
+            return ask.HessianDiagonal(wrt, block, "estimate", samples, message.estimate.seed), ()
+    return ask.HessianDiagonal(wrt, block), ()
+
+
 _DECODERS: dict[str, Callable[[Any, Wrt, int], Decoded]] = {
     "value": lambda message, wrt, block: (ask.Value(), ()),
     "gradient": lambda message, wrt, block: (ask.Gradient(wrt), ()),
@@ -183,7 +217,7 @@ _DECODERS: dict[str, Callable[[Any, Wrt, int], Decoded]] = {
     "hvp": lambda message, wrt, block: (ask.Hvp(wrt, message.many, block), message.tangents),
     "jacobian": _jacobian,
     "hessian": lambda message, wrt, block: (ask.Hessian(wrt, block), ()),
-    "hessian_diagonal": lambda message, wrt, block: (ask.HessianDiagonal(wrt, block), ()),
+    "hessian_diagonal": _diagonal,
     "gauss_newton": _gauss_newton,
     "fisher": _fisher,
     "empirical_fisher": _empirical_fisher,
@@ -192,8 +226,7 @@ _DECODERS: dict[str, Callable[[Any, Wrt, int], Decoded]] = {
 _CURVATURES = ("gauss_newton", "fisher", "empirical_fisher")
 
 
-def _require_layout(layout: int) -> None:
-    if layout == pb.LAYOUT_SPARSE:
-        raise NotBuiltYet("matrices are not delivered sparse yet", name="layout", got="LAYOUT_SPARSE", allowed="LAYOUT_DENSE")
-    if layout != pb.LAYOUT_DENSE:
-        raise GraphError("the layout of a matrix is not set", name="layout", got="LAYOUT_UNSPECIFIED", allowed="LAYOUT_DENSE")
+def _require_dense(layout: int) -> None:
+    """A curvature matrix has no pattern to deliver it by."""
+    if _layout(layout) != "dense":
+        raise NotBuiltYet("curvature matrices are not delivered sparse yet", name="layout", got="LAYOUT_SPARSE", allowed="LAYOUT_DENSE")

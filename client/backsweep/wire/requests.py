@@ -38,10 +38,14 @@ DERIVATIVES: dict[Derivative, pb.Derivative] = {
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as the engine takes it, and the values it needs by their names in the plan: arrays or blobs."""
+    """A request as the engine takes it, and the values it needs by their names in the plan: arrays or blobs.
+
+    `bound`: the inputs whose values a sparsity pattern may be told by.
+    """
 
     request: Request
     values: Mapping[str, Array | ArrayRef]
+    bound: frozenset[str] = frozenset()
 
     @property
     def references(self) -> tuple[ArrayRef, ...]:
@@ -82,7 +86,8 @@ def decode_request(message: Message, graph: Graph) -> Received:
         types = dict(zip(graph.input_names, graph.input_types, strict=True)) | types
     asks = tuple(Ask(one.query, {name: binding.type for name, binding in one.seeds.items()}) for one in asked)
     request = Request(graph, types, asks, frozenset(name for name, binding in bindings.items() if binding.batched))
-    return Received(request, {name: b.value for name, b in (bindings | seeds).items() if not isinstance(b.value, Type)})
+    fixed = frozenset(name for name in bound if not bindings[name].of_point and not bindings[name].batched)
+    return Received(request, {name: b.value for name, b in (bindings | seeds).items() if not isinstance(b.value, Type)}, fixed)
 
 
 def decode_derive(message: pb.DeriveRequest, graph: Graph) -> tuple[Derivative, tuple[str, ...]]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import Cancelled
 from ..graph import Graph
 from ..plan.plan import Axis, Plan, Sweep
+from ..plan.seeds import made
 from ..transforms.batch import batch
 from .executor import Array, Block, Stop, Values
 from .program import Program, program_of
@@ -36,16 +37,14 @@ def shared_of(sweep: Sweep, pool: Values) -> tuple[Array, ...]:
 
 
 def rows_of(sweep: Sweep, pool: Values, start: int, stop: int) -> tuple[Array, ...]:
-    """The per-row inputs of one block where they are given; () for identity seeds."""
+    """The per-row inputs of one block where they are given; () where they are made."""
     return tuple(np.ascontiguousarray(pool[name][start:stop]) for name in sweep.given)
 
 
 def compute(sweep: Sweep, shared: Sequence[Array], rows: Sequence[Array], start: int, stop: int, halt: Stop) -> Array:
     """One block: the pure function that local and cluster both call. Returns (stop - start, length)."""
     if not sweep.given:
-        seeds = np.zeros((stop - start, sweep.rows), sweep.each.input_types[-1].dtype)
-        seeds[np.arange(stop - start), np.arange(start, stop)] = 1
-        rows = (seeds,)
+        rows = (made(sweep.seeds, start, stop, sweep.length, sweep.each.input_types[-1].dtype),)
     (array,) = _batched(sweep.each, len(sweep.shared), stop - start).run([*shared, *rows], halt)
     return array
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..text import summary
 from .plan import Axis, Plan, Promise, Sweep
+from .recovery import Form, Recovery
+from .seeds import Coloured, Signs
 
 _WHAT = {Axis.ROW: "row", Axis.COLUMN: "column", Axis.POINT: "point", Axis.WHOLE: "answer"}
 
@@ -18,15 +20,32 @@ def describe(plan: Plan) -> str:
     lines += [f"  yields {note}" for note in dict.fromkeys(part.note for part in plan.parts) if note]
     for sweep in plan.sweeps:
         lines += _sweep(sweep)
+    lines += [_recovery(r) for r in plan.recoveries]
+    if plan.read:
+        lines.append(f"holds for the values of {', '.join(sorted(plan.read))} only, which the pattern depends on")
     return "\n".join(lines)
 
 
 def _sweep(sweep: Sweep) -> list[str]:
     return [
-        f"sweep: {sweep.note}; {_count(sweep.rows, _WHAT[sweep.axis])} in {_count(sweep.blocks, 'block')} of {sweep.width}",
+        f"sweep: {sweep.note}; {_count(sweep.rows, _what(sweep))} in {_count(sweep.blocks, 'block')} of {sweep.width}",
         f"  each: {summary(sweep.each)}",
         f"  shares {len(sweep.shared)} values, yields {sweep.row_type} a row",
     ]
+
+
+def _what(sweep: Sweep) -> str:
+    match sweep.seeds:
+        case Coloured():
+            return "colour"
+        case Signs():
+            return "sample"
+    return _WHAT[sweep.axis]
+
+
+def _recovery(recovery: Recovery) -> str:
+    what = {Form.SPARSE: "delivered sparse", Form.DENSE: "delivered dense", Form.DIAGONAL: "its diagonal delivered"}
+    return f"pattern: {recovery.note}, {what[recovery.form]}; {bytes_text(recovery.result_bytes)}"
 
 
 def promise(promised: Promise) -> str:

@@ -22,6 +22,7 @@ from ..transforms.split import split
 from .cost import graph_cost
 from .memory import layout
 from .plan import Axis, Part, Plan, Promise, Sweep
+from .recovery import Recovery
 from .vectors import copied_inputs
 
 BLOCK_FLOPS = 200_000_000
@@ -48,6 +49,8 @@ class Drawing:
         while any(name.startswith(self.residual) for name in graph.input_names):
             self.residual = "_" + self.residual
         self.sweeps: list[Sweep] = []
+        self.recoveries: list[Recovery] = []
+        self.read: frozenset[str] = frozenset()
 
     def operands(self, derived: Graph, seeds: Sequence[str]) -> list[Term]:
         """The values of `once` that a derived graph's inputs stand for: the graph's own, then seeds."""
@@ -83,6 +86,11 @@ class Drawing:
         each, shared = split(derived, rows, keep)
         self.sweeps.append(sweep(fuse(each), shared))
 
+    def recover(self, recovery: Recovery, read: frozenset[str]) -> None:
+        """The sweeps of this query yield compressed rows. `read`: bound inputs whose values said so."""
+        self.recoveries.append(recovery)
+        self.read |= read
+
     def _independent(self, derived: Graph, known: Sequence[Term], rows: Sequence[int]) -> dict[Ref, Ref]:
         """What no row reaches, computed in `once` (and dropped there by build if nothing uses it)."""
         moving = set(rows)
@@ -105,8 +113,9 @@ class Drawing:
         for sweep in self.sweeps:
             if sweep.given and sweep.axis is not Axis.POINT:
                 held += sweep.rows * sum(t.nbytes for t in _row_types(sweep))
-        # While sweeping, of `once` only its outputs are left.
-        kept = held + sum(t.nbytes for t in once.output_types)
+        # While sweeping, of `once` only its outputs are left, and what is compressed is held until it is recovered.
+        compressed = {r.query: sum(s.rows * s.row_type.nbytes for s in self.sweeps if s.query == r.query) for r in self.recoveries}
+        kept = held + sum(t.nbytes for t in once.output_types) + sum(compressed.values()) + sum(r.held_bytes for r in self.recoveries)
         flops, peak, results = graph_cost(once).flops, held + layout(once).peak_bytes, sum(p.type.nbytes for p in self.parts)
         sweeps = []
         for sweep in self.sweeps:
@@ -115,10 +124,11 @@ class Drawing:
             sweeps.append(sized)
             peak = max(peak, kept + swept_bytes)
             flops += row_flops * sweep.rows
-            results += sized.row_type.nbytes * sweep.rows
+            results += 0 if sweep.query in compressed else sized.row_type.nbytes * sweep.rows
+        results += sum(r.result_bytes for r in self.recoveries)
         largest = _largest_op([once, *[s.each for s in sweeps]])
         promise = Promise(flops, peak, results, max(1, sum(s.blocks for s in sweeps)), largest)
-        return Plan(once, tuple(self.parts), tuple(sweeps), promise)
+        return Plan(once, tuple(self.parts), tuple(sweeps), promise, tuple(self.recoveries), self.read)
 
 
 def _require_countable(sweep: Sweep) -> None:

@@ -18,6 +18,7 @@ from ..transforms.rewrite import positions
 from ..transforms.simplify import simplify
 from .drawing import Drawing
 from .plan import Axis, Plan, Promise
+from .structure import Bound
 from .sweeps import product_graph, sweep_basis, sweep_rows
 from .vectors import every_output
 from .whole import value_and_gradient
@@ -43,21 +44,22 @@ def seed_name(query: int, name: str) -> str:
     return f"seed.{query}.{name}"
 
 
-def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str] = frozenset(), points: int = 0) -> Plan:
-    """The plan of a request. `batched`: inputs that hold `points` points along a leading axis.
+def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str] = frozenset(), points: int = 0, bound: Bound | None = None) -> Plan:
+    """The plan of a request. `batched`: inputs that hold `points` points along a leading axis. `bound`:
+    arrays whose values may shape the plan, of the types of their inputs; Plan.read says which did.
 
     Raises GraphError where a query does not fit the graph, OverBudget where it does not fit the budget.
     """
     graph = expand(graph)
-    plan = _drawn(graph, asks, budget, batched, points, at_once=True)
+    plan = _drawn(graph, asks, budget, batched, points, bound or Bound(), at_once=True)
     matrices = any(isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)) for ask in asks)
     if plan.promise.peak_bytes <= budget.memory_bytes or not matrices:
         return plan
     # What is too large at once may fit in blocks.
-    return _drawn(graph, asks, budget, batched, points, at_once=False)
+    return _drawn(graph, asks, budget, batched, points, bound or Bound(), at_once=False)
 
 
-def _drawn(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str], points: int, at_once: bool) -> Plan:
+def _drawn(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str], points: int, bound: Bound, at_once: bool) -> Plan:
     drawing = Drawing(graph)
     for k, ask in enumerate(asks):
         derived, seeds, note = _derived(graph, ask.query)
@@ -71,7 +73,7 @@ def _drawn(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset
             count = next(iter(ask.seeds.values())).shape[0] if ask.seeds else 0
             sweep_rows(drawing, k, derived, names, rows, names, count, Axis.ROW)
         elif isinstance(ask.query, (Jacobian, Hessian, HessianDiagonal)) or (isinstance(ask.query, Curvature) and not ask.query.product):
-            sweep_basis(drawing, k, graph, ask.query, at_once)
+            sweep_basis(drawing, k, graph, ask.query, bound, budget.memory_bytes, at_once)
         elif not isinstance(ask.query, Check):  # a check plans its own rounds
             drawing.whole(k, derived, names, note)
     return drawing.plan(budget.memory_bytes, [getattr(ask.query, "block", 0) for ask in asks], batched, points)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..graph import Graph, Type
+from .recovery import Recovery
+from .seeds import Seeds
 
 
 class Axis(enum.Enum):
@@ -26,6 +28,8 @@ class Axis(enum.Enum):
     """forward mode: each swept row is a column of the matrix."""
     POINT = "point"
     """many seeds or many points: each swept row is one answer."""
+    POSITION = "position"
+    """not swept: values by the positions of a sparse pattern, recovered from sweeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,8 @@ class Sweep:
 
     The inputs of `each` are the shared ones (`shared`: names of outputs of `once`, or else of
     values) followed by the per-row ones. `given` names the values that hold the per-row inputs with
-    a leading axis of `rows`; empty means identity seeds: the only per-row input is a vector of
-    length `rows`, and row k is the k-th unit vector.
+    a leading axis of `rows`; empty means that rows are made: the only per-row input is a vector, and
+    row k is what `seeds` makes of k, or without `seeds` the k-th unit vector.
 
     `pieces`: the types whose ravels one row concatenates; `note` says for people what it does.
     """
@@ -74,6 +78,18 @@ class Sweep:
     row_type: Type
     pieces: tuple[Type, ...] = ()
     note: str = ""
+    seeds: Seeds | None = None
+
+    @property
+    def key(self) -> str:
+        """Names everything that computing a block of it needs (hex SHA-256)."""
+        words = (self.each.fingerprint, self.shared, self.given, self.rows, self.width, self.axis.value, self.seeds.key if self.seeds else "")
+        return hashlib.sha256(repr(words).encode()).hexdigest()
+
+    @property
+    def length(self) -> int:
+        """Of the vector that is made for each row."""
+        return self.each.input_types[-1].size
 
     @property
     def blocks(self) -> int:
@@ -95,11 +111,20 @@ class Plan:
     parts: tuple[Part, ...]
     sweeps: tuple[Sweep, ...]
     promise: Promise
+    recoveries: tuple[Recovery, ...] = ()
+    """for queries whose sweeps yield compressed rows"""
+    read: frozenset[str] = frozenset()
+    """bound inputs whose values shaped the plan: it holds for these values only"""
+
+    def recovery(self, query: int) -> Recovery | None:
+        return next((r for r in self.recoveries if r.query == query), None)
 
     @property
     def key(self) -> str:
         """Equal keys on equal platforms and inputs give equal bits (hex SHA-256)."""
         hasher = hashlib.sha256(self.once.fingerprint.encode())
         for s in self.sweeps:
-            hasher.update(repr((s.each.fingerprint, s.shared, s.given, s.rows, s.width, s.axis.value)).encode())
+            hasher.update(s.key.encode())
+        for r in self.recoveries:
+            hasher.update(r.key.encode())
         return hasher.hexdigest()

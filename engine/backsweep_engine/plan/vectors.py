@@ -7,7 +7,7 @@ inputs and outputs are such ravels, made from graphs over arrays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,11 +54,11 @@ def joined(builder: Builder, values: Sequence[Term], dtype: np.dtype[Any]) -> Te
     return flat[0] if len(flat) == 1 else call("concat", *flat, axis=0)
 
 
-def seeded(derived: Graph, arity: int, leaves: Sequence[Type], dtype: np.dtype[Any], dot: bool = False) -> Graph:
+def seeded(derived: Graph, arity: int, leaves: Sequence[Type], dtype: np.dtype[Any], weigh: Literal["", "dot", "times"] = "") -> Graph:
     """`derived` with its seeds (the inputs from `arity` on) cut from one vector over the ravel of `leaves`.
 
-    Leaves that are not floating take their place in the vector but have no seed. `dot`: instead of
-    the outputs, their inner product with the seed.
+    Leaves that are not floating take their place in the vector but have no seed. `weigh`: instead of the
+    outputs, their inner product with the seed ("dot"), or each times its element of the seed ("times").
     """
     builder = Builder()
     terms = [Term(builder, builder.input(n, t)) for n, t in zip(derived.input_names[:arity], derived.input_types[:arity], strict=True)]
@@ -69,6 +69,8 @@ def seeded(derived: Graph, arity: int, leaves: Sequence[Type], dtype: np.dtype[A
             terms.append(reshape(cast(cut(seed, (at,), (at + leaf.size,)), leaf.dtype), leaf.shape))
         at += leaf.size
     vector = joined(builder, inline(builder, derived, terms), dtype)
-    if dot:
-        vector = reshape(call("sum", vector * seed, axes=(0,)), (1,))
+    if weigh:
+        vector = vector * seed
+    if weigh == "dot":
+        vector = reshape(call("sum", vector, axes=(0,)), (1,))
     return builder.build([("", vector.ref)])

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import hashlib
 import os
 import queue as stdlib_queue
 import socket
@@ -118,7 +117,7 @@ class Driver:
                 self._jobs.pop(job, None)
 
     def _open(self, request: Open, arrays: list[Array]) -> None:
-        keys = [_key(sweep) for sweep in request.sweeps]
+        keys = [sweep.key for sweep in request.sweeps]
         references = [self._reference(key, sweep) for key, sweep in zip(keys, request.sweeps, strict=True)]
         # Sweeps of one plan often share the same arrays: each set of them is put once.
         puts = {positions: ray.put(tuple(arrays[i] for i in positions)) for positions in set(request.shared)}
@@ -241,12 +240,6 @@ def _event(then: Callable[[object], None], value: object) -> Event:
 def _text(error: object) -> str:
     """The first lines of an error: Ray's explain a lot."""
     return f"{type(error).__name__}: {error}"[:600]
-
-
-def _key(sweep: Sweep) -> str:
-    """Names everything of a sweep that computing a block of it needs."""
-    words = (sweep.each.fingerprint, sweep.shared, sweep.given, sweep.rows, sweep.width, sweep.axis.value)
-    return hashlib.sha256(repr(words).encode()).hexdigest()
 
 
 def _start_ray(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 A reverse sweep needs what is carried at the start of every trip, last trip first. Of L trips in segments of
 S it keeps ceil(L / S) starts of segments, and one segment at a time it runs forward again, keeping
 S more: L trips within kept + L / kept carries, for one forward run more. Levels of `kept` nest: a segment is
-such a loop again (Griewank and Walther, Evaluating Derivatives, 2nd ed. 2008, section 12.2, multilevel checkpointing).
+such a loop again (Griewank and Walther, Evaluating Derivatives, 2nd ed. 2008, chapter 12, multilevel checkpointing).
 
 Where the starts stand is fixed by the bound, so nothing has to be known of how many trips there will
 be, and what the tape takes stands in the graph as lengths of scans. (Online schemes that thin their tape as it fills,
