@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backsweep_engine.errors import Cancelled, ClusterLost, Error, Fault, GraphError, OverBudget
 
     from .asks import check, gradient, hessian, hessian_diagonal, hvp, jacobian, jvp, value, value_and_gradient, vjp
-    from .calls import NonFiniteWarning
+    from .calls import Estimate, NonFiniteWarning
     from .client import connect
     from .control import cond
     from .curvature import CriticalPoint, critical_point, newton_step
@@ -34,7 +34,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     ".asks": "check gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
-    ".calls": "NonFiniteWarning",
+    ".calls": "Estimate NonFiniteWarning",
     ".client": "connect",
     ".control": "cond",
     ".curvature": "CriticalPoint critical_point newton_step",
@@ -57,7 +57,7 @@ __all__ = [  # noqa: RUF022  # grouped as a reader meets them
     "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
     "cond", "scan", "fori_loop", "while_loop", "vmap", "checkpoint", "custom_gradient", "root", "fixed_point", "stop_gradient",
     "newton_step", "critical_point", "CriticalPoint",
-    "Verdict", "Outcome", "NonFiniteWarning",
+    "Verdict", "Outcome", "Estimate", "NonFiniteWarning",
     "Error", "GraphError", "OverBudget", "Cancelled", "ClusterLost", "Fault",
     "DeadlineExceeded", "MissingBlobs", "NotAllowed", "NotBuiltYet", "RunRefused", "Unavailable",
 ]  # fmt: skip
