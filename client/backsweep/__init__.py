@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backsweep_engine.errors import Cancelled, ClusterLost, Error, Fault, GraphError, OverBudget
 
     from .asks import check, empirical_fisher, fisher, gauss_newton, gradient, hessian, hessian_diagonal, hvp, jacobian, jvp, value, value_and_gradient, vjp
-    from .calls import NonFiniteWarning
+    from .calls import Estimate, NonFiniteWarning
     from .client import connect
     from .control import cond
     from .curvature import CriticalPoint, critical_point, newton_step
@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+<<<<<<< HEAD
     ".asks": "check empirical_fisher fisher gauss_newton gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
     ".calls": "NonFiniteWarning",
+=======
+    ".asks": "check gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
+    ".calls": "Estimate NonFiniteWarning",
+>>>>>>> sparse
     ".client": "connect",
     ".control": "cond",
     ".curvature": "CriticalPoint critical_point newton_step",
@@ -60,7 +65,7 @@ __all__ = [  # noqa: RUF022  # grouped as a reader meets them
     "gauss_newton", "fisher", "empirical_fisher",
     "cond", "scan", "fori_loop", "while_loop", "vmap", "checkpoint", "custom_gradient", "root", "fixed_point", "odeint", "stop_gradient", "name",
     "newton_step", "critical_point", "CriticalPoint",
-    "Verdict", "Outcome", "NonFiniteWarning",
+    "Verdict", "Outcome", "Estimate", "NonFiniteWarning",
     "Error", "GraphError", "OverBudget", "Cancelled", "ClusterLost", "Fault",
     "DeadlineExceeded", "MissingBlobs", "NotAllowed", "NotBuiltYet", "RunRefused", "Unavailable",
 ]  # fmt: skip
