@@ -43,15 +43,18 @@ class InProcess:
         self._threads = threads
         self._lock = threading.Lock()
         self._works: dict[Any, Work] = {}
-        self._usage = Usage()
+        self._recent: dict[Request, Work] = {}
+        self._calls = self._blocks = self._workers = 0
+        self._seconds = 0.0
+        self._unlimited = nullcontext()
 
     @property
     def usage(self) -> Usage:
-        return self._usage
+        return Usage(self._calls, self._seconds, 0, 0, self._blocks, self._workers)
 
     def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
         started = time.monotonic()
-        work = self._work(call.request)
+        work = self._recent.get(call.request) or self._work(call.request)
 
         def stop() -> bool:
             return timeout is not None and time.monotonic() - started > timeout
@@ -65,9 +68,11 @@ class InProcess:
                     done += event.stop > event.start
                     if progress is not None:
                         progress(min(done, work.promise.blocks), work.promise.blocks)
-        used = Usage(1, time.monotonic() - started, 0, 0, work.promise.blocks, self._executor.lanes if work.plan.sweeps else 1)
         with self._lock:
-            self._usage += used
+            self._calls += 1
+            self._seconds += time.monotonic() - started
+            self._blocks += work.promise.blocks
+            self._workers = max(self._workers, self._executor.lanes if work.plan.sweeps else 1)
         return collected.answers()
 
     def explain(self, call: Call, timeout: float | None) -> str:
@@ -89,11 +94,15 @@ class InProcess:
                 if len(self._works) >= CACHED_PLANS:
                     self._works.pop(next(iter(self._works)))
                 self._works[key] = work
+        with self._lock:
+            if len(self._recent) >= CACHED_PLANS:
+                self._recent.pop(next(iter(self._recent)))
+            self._recent[request] = work
         return work
 
     def _limited(self) -> AbstractContextManager[Any]:
         if self._threads is None:
-            return nullcontext()
+            return self._unlimited
         try:
             from threadpoolctl import threadpool_limits
         except ImportError:
@@ -112,5 +121,3 @@ def _executor(name: str, lanes: int) -> Executor:
     from backsweep_engine.execute.cluster.cluster import Cluster
 
     return Cluster(lanes=lanes)
-
-

@@ -16,9 +16,9 @@ from .query import Check, Gradient, Hessian, HessianDiagonal, Hvp, Jvp, Value, V
 from .transforms.derive import floating_outputs, require_scalar
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """Queries at a point. `types`: what is bound to each input, with the leading axis of `batched` ones."""
+    """Queries at a point; equal only to itself, so that it can be a key. `types`: what is bound to each input, with the leading axis of `batched` ones."""
 
     graph: Graph
     types: Mapping[str, Type]

@@ -7,8 +7,7 @@ same bits whoever computed it (CONTRACT B4).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,8 +26,7 @@ def never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Rows start to stop of a sweep, or one whole part of an answer (axis WHOLE, start 0, stop 1).
 
     `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner

@@ -27,7 +27,7 @@ def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[
     once = plan.once
     results = program_of(once).run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
-    return blocks, {**values, **dict(zip(once.output_names, results, strict=True))}
+    return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
 
 def shared_of(sweep: Sweep, pool: Values) -> tuple[Array, ...]:

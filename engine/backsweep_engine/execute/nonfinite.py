@@ -6,6 +6,7 @@ walked back: as long as an operand is not finite either, it is to blame rather t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,10 @@ from .program import alone
 
 
 def is_finite(array: Array) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    if array.dtype.kind != "f":
+        return True
+    # The sum of squares is quick, and finite only if every entry is; where it overflows a second look decides.
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
 def finite_nodes(graph: Graph, inputs: Sequence[Array]) -> list[bool]:
