@@ -6,7 +6,7 @@ same bits whoever computed it (CONTRACT B4).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +19,9 @@ Values = Mapping[str, Array]
 
 Stop = Callable[[], bool]
 """Asked between blocks, ops and loop trips: True means stop now, by raising errors.Cancelled."""
+
+Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
+"""What a graph, a region or a node that holds graphs becomes once it has memory of its own: inputs, arrays for the outputs, stop."""
 
 
 def never() -> bool:

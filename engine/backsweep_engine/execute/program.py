@@ -27,9 +27,9 @@ from ..ops.op import Structured, lookup
 from ..plan.cost import node_cost
 from ..plan.memory import ALIGNMENT, Layout, Unit, layout
 from ..transforms.expand import expand
-from .executor import Array, Stop, never
+from .executor import Array, Run, Stop, never
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
-from .structured import Run, Runner, runner
+from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
 
 MAX_POOLED_BYTES = 256 << 20

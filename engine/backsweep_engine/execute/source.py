@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..errors import Cancelled
 from ..graph import Node
 
-_LINE = re.compile(r"[a-z0-9_ =+*/<>,.:()\[\]%{}-]*", re.IGNORECASE)
+_LINE = re.compile(r"[a-z0-9_ =!&|^+*/<>,.:()\[\]-]*", re.IGNORECASE)
 """All characters that generated source consists of: no quote, no backslash, no line break."""
 
 

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import Cancelled, GraphError
+from ..errors import Cancelled
 from ..graph import Graph, Node, Type
 from ..plan.memory import Layout, places
-from .executor import Array, Stop
-
-Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
+from ..plan.scalars import scalar_loop
+from .executor import Array, Run, Stop
+from .scalars import ScalarRunner, capped
 
 
 class Program(Protocol):
@@ -40,7 +40,8 @@ class Runner(Protocol):
 def runner(node: Node, program_of: ProgramOf) -> Runner:
     """What runs a node that holds graphs."""
     made: Runner = _RUNNERS[node.op](program_of, node.types, **dict(node.attributes))
-    return made
+    loop = scalar_loop(node) if node.op in ("scan", "while_loop") else None
+    return made if loop is None else ScalarRunner(node, loop, made)
 
 
 class _Choice:
@@ -81,7 +82,7 @@ class _Scan:
         def run(operands: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
             trips, x = (int(operands[0]), operands[1:]) if counted else (length, operands)
             if trips > length:
-                raise _capped(f"{trips} trips", length)
+                raise capped(f"{trips} trips", length)
             carry, xs, constants = x[:carries], x[carries : carries + slices], x[carries + slices :]
             last, stacks = outs[:carries], outs[carries:]
             if trips < length:
@@ -122,7 +123,7 @@ class _While:
                     break
                 _ask(stop)
                 if trips == max_trips:
-                    raise _capped(f"the condition still holds after {trips} trips", max_trips)
+                    raise capped(f"the condition still holds after {trips} trips", max_trips)
                 body([*carry, *constants], [*into, *[stack[trips, ...] for stack in stacks]], stop)
                 carry, into, after, trips = into, after, into, trips + 1
             if carry is not last:
@@ -146,16 +147,6 @@ def _copy(values: Sequence[Array], outs: Sequence[Array]) -> None:
 def _ask(stop: Stop) -> None:
     if stop():
         raise Cancelled("the work was stopped")
-
-
-def _capped(got: str, most: int) -> GraphError:
-    return GraphError(
-        "a loop did not end within its bound",
-        reason="LOOP_CAP",
-        got=got,
-        allowed=f"at most {most}",
-        hint="allow more (max_trips=), or make the condition end",
-    )
 
 
 _RUNNERS: dict[str, Callable[..., Any]] = {

@@ -16,7 +16,7 @@ from ..graph import Graph, Node
 from ..ops.op import lookup
 from ..plan.cost import node_cost
 from ..plan.tiling import Tiling
-from .executor import Array, Stop
+from .executor import Array, Run
 from .source import Source, names, place_of, unpacked
 
 FLOPS_BETWEEN_STOPS = 10_000_000
@@ -26,8 +26,6 @@ _NAMED_ONLY = (np.maximum, np.minimum)
 """Ufuncs that NumPy is about to refuse a third positional operand."""
 
 _REDUCE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
-
-Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
 
 
 def kernel(node: Node) -> tuple[Callable[..., Any], bool]:

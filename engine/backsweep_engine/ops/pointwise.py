@@ -38,6 +38,7 @@ from .op import (
     require_same,
     spells,
 )
+from .scalars import SCALARS
 from .term import Term
 
 Array = Any
@@ -108,6 +109,7 @@ def pointwise(
             arity=arity,
             attributes=attributes or {},
             pointwise=True,
+            scalar=SCALARS.get(name),
             domain=domain if isinstance(domain, tuple) else (domain,) * arity,
             kinks=kinks,
             summary=summary or name.replace("_", " "),
@@ -302,6 +304,7 @@ register(
         examples=(Example((Type(BOOL, EXAMPLE_SHAPE), Type(FLOAT64, EXAMPLE_SHAPE), Type(FLOAT64, EXAMPLE_SHAPE))),),
         arity=3,
         pointwise=True,
+        scalar=SCALARS["where"],
         domain=(REALS, REALS, REALS),
         summary="x where the condition holds, else y",
         numpy=(np.where,),

@@ -23,6 +23,7 @@ from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Op, lookup
 from .cost import graphs_run, node_cost
 from .regions import Region, regions, units
+from .scalars import scalar_loop
 from .tiling import Tiling, tiling
 
 ALIGNMENT = 64
@@ -114,7 +115,7 @@ def _layout(graph: Graph) -> Layout:
             copies = 0 if copied[nodes[0]] or all(contiguous[ref.node] for ref in node.operands) else node_cost(graph, node).copies
             inner = [layout(held) for held in graphs_run(node)]
             own = max((g.arena_bytes for g in inner), default=0) + _carried_bytes(node)
-            needs = node_cost(graph, node).workspace + copies + max((g.temporary_bytes for g in inner), default=0)
+            needs = node_cost(graph, node).workspace + copies + max((g.temporary_bytes for g in inner), default=0) + _chunk_bytes(node)
             written = tuple([Ref(nodes[0], r) for r in range(len(node.types))])
             if not node.operands:
                 constants += 0 if lookup(node.op).view else sum(t.nbytes for t in node.types)
@@ -162,6 +163,12 @@ def _carried_bytes(node: Node) -> int:
     if "carries" not in attributes:
         return 0
     return places(attributes["body"].output_types[: attributes["carries"]])[-1]
+
+
+def _chunk_bytes(node: Node) -> int:
+    """What a loop on Python's numbers holds of them."""
+    loop = scalar_loop(node) if node.op in ("scan", "while_loop") else None
+    return 0 if loop is None else loop.chunk_bytes
 
 
 def places(types: Sequence[Type]) -> tuple[int, ...]:
