@@ -26,8 +26,10 @@ from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Structured, lookup
 from ..plan.cost import node_cost
 from ..plan.memory import ALIGNMENT, Layout, Unit, layout
+from ..plan.scalars import scalar_graph
 from ..transforms.expand import expand
 from .executor import Array, Run, Stop, never
+from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
@@ -75,6 +77,8 @@ class Program:
         self._runners: list[tuple[Runner, tuple[int, int]]] = []
         self._programs: dict[str, Program] = {}
         self._lay_out(graph)
+        numbers = scalar_graph(graph)
+        self._straight = None if numbers is None else straight(graph, numbers)
         self._runs = 0
         self._pool = _Pool(self.layout.arena_bytes)
 
@@ -157,6 +161,8 @@ class Program:
 
     def bind(self, memory: Array, warm: bool = True) -> Run:
         """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
+        if self._straight is not None:
+            return self._straight()
         values: list[Any] = [None] * (self._results_slot(len(self._outs)))
         for slot, array in self.constants.items():
             values[slot] = array

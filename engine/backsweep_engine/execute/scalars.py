@@ -1,4 +1,4 @@
-"""Loops on Python's numbers: a scan or while_loop whose body plan/scalars.py found worth it, as one generated Python loop.
+"""Small graphs on Python's numbers: whole ones, and the bodies of loops, as generated Python, where plan/scalars.py found it worth it.
 
 A number that is read once stands in the expression that reads it; what no trip changes is computed
 before the loop. Slices come in as columns of numbers and results go out as rows, CHUNK trips at a
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import GraphError
-from ..graph import Node, Type
+from ..graph import Graph, Node, Type
 from ..ops import scalars as on
 from ..plan.scalars import CHUNK, ScalarLoop, Scalars
 from .executor import Array, Run, Stop
@@ -57,6 +57,31 @@ TEXTS: dict[Any, tuple[str, Any]] = {
 
 class Runner(Protocol):
     def bind(self, memory: Array, warm: bool = ...) -> Run: ...
+
+
+def straight(graph: Graph, scalars: Scalars) -> Callable[[], Run]:
+    """What makes the function of a whole graph on Python's numbers."""
+    source = Source()
+    source.line(0, "def make():")
+    source.line(1, "def run(inputs, outputs, stop):")
+    source.line(2, unpacked("a", range(graph.arity), "inputs"))
+    source.line(2, unpacked("o", range(len(graph.outputs)), "outputs"))
+    given: list[str] = []
+    for k, type in enumerate(graph.input_types):
+        mine = [f"x{n}" for n in range(len(given), len(given) + type.size)]
+        given += mine
+        if type.shape == ():
+            source.line(2, f"{mine[0]} = a{k}.item()")
+        else:
+            source.line(2, unpacked("", mine, f"a{k}.tolist()" if type.rank == 1 else f"a{k}.reshape(-1).tolist()"))
+    text = _Text(source, scalars, given, "t", len(given))
+    text.statements(2, fixed=True)
+    text.statements(2, fixed=False)
+    for k, (type, numbers) in enumerate(zip(graph.output_types, scalars.outputs, strict=True)):
+        values = names("", [text.of(n) for n in numbers])
+        source.line(2, f"o{k}.fill({text.of(numbers[0])})" if type.shape == () else f"o{k}{'' if type.rank == 1 else '.reshape(-1)'}[...] = ({values})")
+    source.line(1, "return run")
+    return source.compiled()
 
 
 class ScalarRunner:

@@ -32,6 +32,12 @@ SECONDS_OF_OPERATION, SECONDS_OF_CALL = 0.015e-6, 0.06e-6
 SECONDS_OF_KERNEL = 0.3e-6
 """A kernel of NumPy on a few numbers."""
 
+SECONDS_OF_ARRAY, SECONDS_OF_ENTRY = 0.1e-6, 0.012e-6
+"""From an array to Python's numbers or back."""
+
+MAX_OPERATIONS = 600
+"""Of a graph that is no loop's body: what runs once is not worth the compiler's time for more."""
+
 CHUNK = 256
 """Trips of a loop between two questions to stop(), and between arrays and lists of Python's numbers."""
 
@@ -60,6 +66,16 @@ class Scalars:
     operations: tuple[Operation, ...]
     outputs: tuple[tuple[int, ...], ...]
     seconds: float
+
+
+def scalar_graph(graph: Graph) -> Scalars | None:
+    """A whole graph on single numbers, if that pays though its arrays are taken apart and put together again."""
+    found = scalars(graph)
+    if found is None or len(found.operations) > MAX_OPERATIONS:
+        return None
+    types = (*graph.input_types, *graph.output_types)
+    seconds = found.seconds + sum(SECONDS_OF_ARRAY + t.size * SECONDS_OF_ENTRY for t in types)
+    return found if seconds < SECONDS_OF_KERNEL * _kernels(graph) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +136,20 @@ _found: WeakKeyDictionary[Graph, Scalars | None] = WeakKeyDictionary()
 def scalars(graph: Graph) -> Scalars | None:
     """The graph on single numbers; None if an op or a dtype has no such form, or it is too large, or NumPy is quicker."""
     if graph not in _found:
-        writer = _Writer()
-        try:
-            result: Scalars | None = writer.written(graph)
-        except _Unfit:
-            result = None
-        if result is not None and result.seconds > SECONDS_OF_KERNEL * _kernels(graph):
-            result = None
-        _found[graph] = result
+        _found[graph] = _scalars(graph)
     return _found[graph]
+
+
+def _scalars(graph: Graph) -> Scalars | None:
+    most = SECONDS_OF_KERNEL * _kernels(graph)
+    entries = sum(n.types[0].size for n in graph.nodes[graph.arity :] if lookup(n.op).pointwise)
+    if entries * SECONDS_OF_OPERATION > 2 * most:
+        return None  # told at once; entries may also turn out to be computed already
+    try:
+        found = _Writer().written(graph)
+    except _Unfit:
+        return None
+    return found if found.seconds <= most else None
 
 
 def _kernels(graph: Graph) -> int:
