@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -19,7 +20,7 @@ from .program import Program, program_of
 def _batched(each: Graph, shared: int, width: int) -> Program:
     """The program of a block: `each` with `width` rows of the inputs after the first `shared`."""
     mask = tuple(i >= shared for i in range(each.arity))
-    return program_of(batch(each, mask, width))
+    return program_of(replace(batch(each, mask, width), factors=each.factors))
 
 
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:

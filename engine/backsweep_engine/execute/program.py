@@ -135,8 +135,15 @@ class Program:
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
             return Step("ufunc", _reshaped, operands, results, place_of(node))
+        if any(self._is_part(ref, i) for ref in node.operands):
+            rest, call = _completed(graph, node, [self._is_part(ref, i) for ref in node.operands])
+            return Step("ufunc", call, tuple([operands[k] for k in rest]), results, place_of(node))
         call, positional = kernel(node)
         return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
+
+    def _is_part(self, ref: Ref, whole: int) -> bool:
+        """Whether a value was computed straight into its part of a pad or concat."""
+        return self.layout.hosted.get(ref.node, (-1,))[0] == whole
 
     def _held(self, held: Graph) -> Program:
         """Equal graphs have one program, wherever in this graph they are held."""
@@ -306,6 +313,27 @@ class _Pool:
     def __del__(self) -> None:
         # No lock: the collector may run this in a thread that holds it; nobody else has this pool now.
         _Pool._kept_bytes -= self._nbytes * len(self._idle)
+
+
+def _completed(graph: Graph, node: Node, there: Sequence[bool]) -> tuple[list[int], Callable[..., None]]:
+    """What is left to do of a pad or concat along the first axis, parts of which are `there`: for which operands, and how."""
+    if node.op == "pad":
+        low, rows = dict(node.attributes)["low"][0], graph.type_of(node.operands[0]).shape[0]
+
+        def framed(out: Array) -> None:
+            out[:low].fill(0)
+            out[low + rows :].fill(0)
+
+        return [], framed
+    ends = [0, *accumulate(graph.type_of(ref).shape[0] for ref in node.operands)]
+    rest = [k for k, t in enumerate(there) if not t]
+
+    def filled(*given: Array) -> None:
+        *x, out = given
+        for k, part in zip(rest, x, strict=True):
+            out[ends[k] : ends[k + 1]] = part
+
+    return rest, filled
 
 
 def _put(x: Array, out: Array) -> None:

@@ -16,6 +16,7 @@ from ..graph import Graph, Node
 from ..ops.op import lookup
 from ..plan.cost import node_cost
 from ..plan.tiling import Tiling
+from . import half_angle
 from .executor import Array, Run
 from .source import Source, names, place_of, unpacked
 
@@ -24,6 +25,8 @@ FLOPS_BETWEEN_STOPS = 10_000_000
 
 _NAMED_ONLY = (np.maximum, np.minimum)
 """Ufuncs that NumPy is about to refuse a third positional operand."""
+
+ANGLES = {"sin": half_angle.sine, "cos": half_angle.cosine}
 
 _REDUCE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
@@ -53,6 +56,11 @@ class Tiled:
                 view = memory[at : at + tiling.elements * dtype.itemsize].view(dtype).reshape((tiling.rows, *inner))
                 whole.append(view)
                 rest.append(view[: tiling.shape[tiling.axis] % tiling.rows])
+        if tiling.angles:
+            at = tiling.offsets[tiling.spare]
+            spare = memory[at : at + 8 * tiling.elements].view(np.float64).reshape((tiling.rows, *inner))
+            whole.append(spare)
+            rest.append(spare[: tiling.shape[tiling.axis] % tiling.rows])
         run: Run = self._make(tuple(whole), tuple(rest))
         return run
 
@@ -103,8 +111,11 @@ def _written(graph: Graph, tiling: Tiling) -> Source:
     depth += 1
     source.line(depth, "if stop(): halt()")
     source.line(depth, f"b = a + {rows}")
-    if registers:
-        source.line(depth, unpacked("r", registers, f"whole if b <= {length} else rest" if length % rows else "whole"))
+    if registers or tiling.angles:
+        source.line(
+            depth,
+            unpacked("", [*[f"r{i}" for i in registers], *["spare"] * bool(tiling.angles)], f"whole if b <= {length} else rest" if length % rows else "whole"),
+        )
     for i, form in swept.items():
         source.line(depth, f"t{i} = {outer[i]}[a:b]" if form[axis] > 1 else f"t{i} = {outer[i]}")
     flops = 0
@@ -120,11 +131,20 @@ def _written(graph: Graph, tiling: Tiling) -> Source:
             if flops > FLOPS_BETWEEN_STOPS:
                 source.line(depth, "if stop(): halt()")
                 flops = 0
+            if tiling.angles.get(i, i) < i:
+                continue  # computed with the other of its pair
+            for j in sorted({i, tiling.angles.get(i, i)}):
+                value[j] = f"r{j}"
+                if j in given:
+                    value[j] = f"q{j}"
+                    source.line(depth, f"q{j} = {targets[given[j]]}[a:b]")
+            if i in tiling.angles:
+                j = tiling.angles[i]
+                sine, cosine = (i, j) if node.op == "sin" else (j, i)
+                call, results = (half_angle.both, [value[sine], value[cosine]]) if i != j else (ANGLES[node.op], [value[i]])
+                source.line(depth, f"{source.give(call)}({value[node.operands[0].node]}, {names('', results)}spare)", place_of(node))
+                continue
             call, positional = kernel(node)
-            value[i] = f"r{i}"
-            if i in given:
-                value[i] = f"q{i}"
-                source.line(depth, f"q{i} = {targets[given[i]]}[a:b]")
             operands = names("", [value[ref.node] for ref in node.operands])
             source.line(depth, f"{source.give(call)}({operands}{'' if positional else 'out='}{value[i]})", place_of(node))
     source.line(1, "return run")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ..graph import Graph
 from ..text import summary
+from .memory import layout
 from .plan import Axis, Plan, Promise, Sweep
 
 _WHAT = {Axis.ROW: "row", Axis.COLUMN: "column", Axis.POINT: "point", Axis.WHOLE: "answer"}
@@ -10,7 +12,7 @@ _WHAT = {Axis.ROW: "row", Axis.COLUMN: "column", Axis.POINT: "point", Axis.WHOLE
 
 def describe(plan: Plan) -> str:
     """Some lines; their form may change between versions."""
-    lines = [f"promise: {promise(plan.promise)}", f"once: {summary(plan.once)}"]
+    lines = [f"promise: {promise(plan.promise)}", f"once: {summary(plan.once)}", *_tiles(plan.once)]
     residuals = [(n, t) for n, t in zip(plan.once.output_names, plan.once.output_types, strict=True) if not n.startswith("answer.")]
     if residuals:
         kept = ", ".join(str(t) for _, t in residuals)
@@ -18,6 +20,14 @@ def describe(plan: Plan) -> str:
     for sweep in plan.sweeps:
         lines += _sweep(sweep)
     return "\n".join(lines)
+
+
+def _tiles(graph: Graph) -> list[str]:
+    """What of a graph runs fused, in tiles of how many elements: part of what shapes its bits."""
+    found = [unit.tiles for unit in layout(graph).units if unit.tiles is not None]
+    ops = sum(len(unit.nodes) for unit in layout(graph).units if unit.tiles is not None)
+    sizes = ", ".join(map(str, sorted({tiles.elements for tiles in found})))
+    return [f"  {_count(len(found), 'region')} of {_count(ops, 'op')} in tiles of {sizes}"] if found else []
 
 
 def _sweep(sweep: Sweep) -> list[str]:

@@ -49,6 +49,7 @@ class Layout:
     `result`: the position among the outputs of a value that is computed straight into its output. What has neither is an
     input, a constant, a view of something, or inside a region.
 
+    `hosted`: nodes whose value is computed straight into its part of a pad or concat that reads it: which, and from which byte.
     `root[i]`: the node in whose memory node i lives. `copied[i]`: node i is a view op whose operand is not contiguous,
     so it has a place of its own. `contiguous[i]`: its results are known to be C-contiguous.
     `arena_bytes` are kept by a program that is not running; `temporary_bytes`: the most the kernel of one node allocates;
@@ -58,6 +59,7 @@ class Layout:
     units: tuple[Unit, ...]
     place: Mapping[Ref, int]
     result: Mapping[Ref, int]
+    hosted: Mapping[int, tuple[int, int]]
     root: tuple[int, ...]
     copied: tuple[bool, ...]
     contiguous: tuple[bool, ...]
@@ -93,6 +95,9 @@ def _layout(graph: Graph) -> Layout:
             last[i] = u
         for ref in _reads(graph, nodes, by_nodes):
             last[root[ref.node]] = u
+    hosts = _hosts(graph, root, result)
+    for i in sorted(hosts):  # a host stands behind its guests, so that guests of guests come first
+        last[hosts[i][0]] = max(last[hosts[i][0]], last[i])
     lasting = {root[ref.node] for ref in graph.outputs}
     dying: list[list[int]] = [[] for _ in order]
     for i, u in last.items():
@@ -106,7 +111,7 @@ def _layout(graph: Graph) -> Layout:
     for u, nodes in enumerate(order):
         region = by_nodes.get(nodes)
         node = graph.nodes[nodes[0]]
-        free = {i for i in dying[u] if any(Ref(i, r) in place for r in range(len(graph.nodes[i].types)))}
+        free = {i for i in dying[u] if i not in hosts and any(Ref(i, r) in place for r in range(len(graph.nodes[i].types)))}
         tiles = None
         if region is not None:
             tiles = tiling(region.graph, [contiguous[ref.node] for ref in region.inputs])
@@ -123,31 +128,66 @@ def _layout(graph: Graph) -> Layout:
         for ref in written:
             if ref in result or root[ref.node] != ref.node or not graph.nodes[ref.node].operands:
                 continue
-            if over is not None:
+            host, offset = ref.node, 0
+            while host in hosts:
+                offset += hosts[host][1]
+                host = hosts[host][0]
+            if host != ref.node:
+                if Ref(host) not in place:
+                    place[Ref(host)] = arena.take(graph.nodes[host].types[0].nbytes)
+                place[ref] = place[Ref(host)] + offset
+            elif over is not None and ref not in place:
                 place[ref] = place[over]
                 free.discard(over.node)
-            else:
+            elif ref not in place:
                 place[ref] = arena.take(graph.type_of(ref).nbytes)
         scratch = arena.take(own)
         made.append(Unit(nodes, (scratch, own), region, tiles))
         arena.free(scratch, own)
         temporary = max(temporary, needs)
         # A result that is a place of its own and that nobody reads dies at once: it is among `dying` of its own unit.
-        for i in free | {i for i in dying[u] if i in nodes}:
+        for i in free | {i for i in dying[u] if i in nodes and i not in hosts}:
             for r, type in enumerate(graph.nodes[i].types):
                 if Ref(i, r) in place:
                     arena.free(place[Ref(i, r)], type.nbytes)
     outputs = sum(graph.type_of(ref).nbytes for ref in graph.outputs)
     size = arena.size
-    return Layout(tuple(made), place, result, tuple(root), tuple(copied), tuple(contiguous), size, temporary, size + temporary + constants + outputs)
+    peak = size + temporary + constants + outputs
+    return Layout(tuple(made), place, result, hosts, tuple(root), tuple(copied), tuple(contiguous), size, temporary, peak)
+
+
+def _hosts(graph: Graph, root: Sequence[int], result: Mapping[Ref, int]) -> dict[int, tuple[int, int]]:
+    """Values computed straight into their part of a larger one: operands of pad and concat along the first axis.
+
+    For each such node, the node it is a part of, and where in it, in bytes.
+    """
+    hosts: dict[int, tuple[int, int]] = {}
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        if node.op not in ("pad", "concat") or Ref(i) in result or not node.types[0].size:
+            continue
+        attributes = dict(node.attributes)
+        if node.op == "pad":
+            at = attributes["low"][0] if node.types[0].shape else 0
+            whole = not any((*attributes["interior"], *attributes["low"][1:], *attributes["high"][1:]))
+        else:
+            at, whole = 0, attributes["axis"] == 0
+        row = node.types[0].nbytes // node.types[0].shape[0] if node.types[0].shape else 0
+        for ref in node.operands:
+            n, type = ref.node, graph.type_of(ref)
+            own = n >= graph.arity and root[n] == n and len(graph.nodes[n].types) == 1 and bool(graph.nodes[n].operands)
+            if whole and own and n not in hosts and ref not in result and row and [r.node for r in node.operands].count(n) == 1:
+                hosts[n] = (i, at * row)
+            at += type.shape[0] if type.shape else 0
+    return hosts
 
 
 def _needed(graph: Graph, order: Sequence[tuple[int, ...]], found: Mapping[tuple[int, ...], Region]) -> list[tuple[int, ...]]:
-    """Without the views and constants that only regions read, which spell them anew."""
+    """Without what only regions read that spell it anew: views, constants, values cheaper to make again."""
     needed = {ref.node for ref in graph.outputs}
     kept = []
     for nodes in reversed(order):
-        if nodes in found or nodes[0] in needed or not lookup(graph.nodes[nodes[0]].op).view:
+        if nodes in found or nodes[0] in needed:
             kept.append(nodes)
             needed.update(ref.node for ref in _reads(graph, nodes, found))
     return kept[::-1]

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ..graph import Builder, Graph, Node, Ref
 from ..ops.op import lookup
+from .cost import node_cost
 
 TILE = 16_384
 """Elements of an array that are in work at once (128 KiB of float64); smaller arrays are not cut. Measured: see TILE_BYTES."""
@@ -28,6 +31,12 @@ SMALLEST_TILE = 2048
 
 MAX_NODES = 500
 """Of one region: its code stays of a size that compiles at once."""
+
+SMALL = 8
+"""A value of at most one eighth of an iteration's elements is small beside it."""
+
+MOST_AGAIN = 4
+"""Ops that are done once more, or later, rather than keep a value."""
 
 REDUCTIONS = frozenset(("sum", "max", "min"))
 
@@ -57,14 +66,17 @@ def regions(graph: Graph) -> tuple[Region, ...]:
         for ref in graph.nodes[i].operands:
             readers[ref.node].append(i)
     _delay(graph, stage, readers)
-    found = []
+    groups = []
     for group in _groups(graph, stage):
         for start in range(0, len(group), MAX_NODES):
             part = group[start : start + MAX_NODES]
             within = set(part)
             if any(ref.node in within for i in part for ref in graph.nodes[i].operands):
-                found.append(_region(graph, part, readers))
-    return tuple(found)
+                groups.append(part)
+    cheap = _cheap(graph, groups)
+    again = _made_again(graph, groups, readers, cheap)
+    found = [_region(graph, group, readers, cheap, again) for group in groups]
+    return tuple([region for region in found if region.outputs])
 
 
 def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
@@ -135,7 +147,20 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
         n = ref.node
         while n >= graph.arity and graph.nodes[n].operands and lookup(graph.nodes[n].op).view:
             n = graph.nodes[n].operands[0].node
-        return n < graph.arity or n in given or graph.nodes[n].types[0].size <= TILE or last[n] >= until
+        return not graph.nodes[n].operands or n in given or graph.nodes[n].types[0].size <= TILE or last[n] >= until
+
+    def moved(i: int, later: int) -> list[int] | None:
+        """The node and what is computed for it alone, if what they read of others lives until then."""
+        found = [i]
+        for n in found:
+            for ref in graph.nodes[n].operands:
+                if ref.node in found or lives(ref, later):
+                    continue
+                own = _is_large(graph.nodes[ref.node]) and ref.node not in given and all(r in found for r in readers[ref.node])
+                if not own or graph.nodes[ref.node].types[0].shape != graph.nodes[i].types[0].shape or len(found) > MOST_AGAIN:
+                    return None
+                found.append(ref.node)
+        return found
 
     for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
         node = graph.nodes[i]
@@ -145,8 +170,9 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
         stages = {stage[r] for r in readers[i]}
         later = min(stages)
         fits = len(stages) == 1 and all(_is_large(graph.nodes[r]) and graph.nodes[r].types[0].shape == shape for r in readers[i])
-        if fits and later > stage[i] and all(lives(ref, later) for ref in node.operands):
-            stage[i] = later
+        if fits and later > stage[i]:
+            for n in moved(i, later) or ():
+                stage[n] = later
 
 
 def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
@@ -181,21 +207,56 @@ def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _region(graph: Graph, nodes: Sequence[int], readers: Sequence[Sequence[int]]) -> Region:
+def _cheap(graph: Graph, groups: Sequence[Sequence[int]]) -> frozenset[int]:
+    """Values of regions that a few cheap ops make of what is small or an input: x - mean, say, with the mean broadcast."""
+    group = {i: k for k, nodes in enumerate(groups) for i in nodes}
+    source = list(range(len(graph.nodes)))
+    work: dict[int, int] = {}  # ops it takes to make a value from what is there for good
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        op = lookup(node.op)
+        if op.view and node.operands:
+            source[i] = source[node.operands[0].node]
+        if i not in group or not (op.pointwise and isinstance(op.apply, np.ufunc) and node_cost(graph, node).flops <= node.types[0].size):
+            continue
+        steps = 1
+        for ref in node.operands:
+            n = source[ref.node]
+            if ref.node in work:
+                steps += work[ref.node]
+            elif n >= graph.arity and graph.nodes[n].operands and SMALL * sum(t.size for t in graph.nodes[n].types) > node.types[0].size:
+                steps = MOST_AGAIN + 1
+            elif n < graph.arity and SMALL * graph.nodes[n].types[0].size > node.types[0].size:
+                steps += 1  # as large as the value itself: read again, though kept anyway
+        if steps <= MOST_AGAIN:
+            work[i] = steps
+    return frozenset(work)
+
+
+def _made_again(graph: Graph, groups: Sequence[Sequence[int]], readers: Sequence[Sequence[int]], cheap: frozenset[int]) -> frozenset[int]:
+    """Cheap values that each region reading one computes for itself: an op in cache instead of the value's way to memory and back."""
+    group = {i: k for k, nodes in enumerate(groups) for i in nodes}
+    given = {ref.node for ref in graph.outputs}
+    elsewhere = [i for i in cheap if any(group.get(r) != group[i] for r in readers[i])]
+    return frozenset([i for i in elsewhere if i not in given and all(r in group for r in readers[i])])
+
+
+def _region(graph: Graph, nodes: Sequence[int], readers: Sequence[Sequence[int]], cheap: frozenset[int], again: frozenset[int]) -> Region:
     within = set(nodes)
     builder = Builder()
     values: dict[Ref, Ref] = {}
     inputs: list[Ref] = []
 
-    def value(ref: Ref) -> Ref:
+    def value(ref: Ref, making: bool = False) -> Ref:
         if ref in values:
             return values[ref]
         node = graph.nodes[ref.node]
         if node.op == "broadcast":
-            source = value(node.operands[0])
+            source = value(node.operands[0], making)
             values[ref] = Ref(builder.add("broadcast", [source], dict(node.attributes), lambda: node.types))
-        elif node.op == "constant":
-            values[ref] = Ref(builder.add("constant", [], dict(node.attributes), lambda: node.types))
+        elif node.op == "constant" or ref.node in again or (making and ref.node in cheap):
+            operands = [value(operand, True) for operand in node.operands]
+            values[ref] = Ref(builder.add(node.op, operands, dict(node.attributes), lambda: node.types))
         else:
             values[ref] = builder.input(f"x{len(inputs)}", graph.type_of(ref))
             inputs.append(ref)
@@ -207,5 +268,6 @@ def _region(graph: Graph, nodes: Sequence[int], readers: Sequence[Sequence[int]]
         builder.origin = node.origin
         values[Ref(i)] = Ref(builder.add(node.op, operands, dict(node.attributes), lambda node=node: node.types))  # type: ignore[misc]
     given = {ref.node for ref in graph.outputs}
-    outputs = tuple([Ref(i) for i in nodes if i in given or any(r not in within for r in readers[i])])
-    return Region(tuple(nodes), tuple(inputs), outputs, builder.build([(str(k), values[ref]) for k, ref in enumerate(outputs)]))
+    outputs = tuple([Ref(i) for i in nodes if i in given or (i not in again and any(r not in within for r in readers[i]))])
+    made = builder.build([(str(k), values[ref]) for k, ref in enumerate(outputs)])
+    return Region(tuple(nodes), tuple(inputs), outputs, replace(made, factors=graph.factors))

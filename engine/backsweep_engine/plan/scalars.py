@@ -73,6 +73,8 @@ def scalar_graph(graph: Graph) -> Scalars | None:
     found = scalars(graph)
     if found is None or len(found.operations) > MAX_OPERATIONS:
         return None
+    if any(o.dtype == INT64 and o.call in (operator.add, operator.sub) for o in found.operations):
+        return None  # outside of a loop nobody looks whether a counter overflows
     types = (*graph.input_types, *graph.output_types)
     seconds = found.seconds + sum(SECONDS_OF_ARRAY + t.size * SECONDS_OF_ENTRY for t in types)
     return found if seconds < SECONDS_OF_KERNEL * _kernels(graph) else None

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graph import Graph, Node, Type
+from ..graph import DTYPES, Graph, Node, Ref, Type
 from ..ops.op import lookup
 from .regions import REDUCTIONS, SMALLEST_TILE, TILE, TILE_BYTES
 
 ALIGNMENT = 64
+FLOAT64 = DTYPES["float64"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,9 @@ class Tiling:
 
     `forms[k]`: the shape that operand k (an input or a constant) of the region is given, with a 1 where it is broadcast.
     `kept[i]`: for a reduction node, its axes that stay. `register[i]`: the number of the register node i is computed into;
-    -1: an operand, an output or a reduction. `offsets`, `scratch_bytes`: where registers begin, and all of them.
+    -1: an operand, an output or a reduction. `angles`: nodes that are a sine, and cosines that are factors, each with the one
+    of the other kind of the same operand, computed with it, or itself; they work in register `spare`. `offsets`,
+    `scratch_bytes`: where registers begin, and all of them.
     `temporary_bytes`: the most a kernel allocates on a tile.
     """
 
@@ -37,6 +40,8 @@ class Tiling:
     forms: dict[int, tuple[int, ...]]
     kept: dict[int, tuple[int, ...]]
     register: tuple[int, ...]
+    angles: dict[int, int]
+    spare: int
     offsets: tuple[int, ...]
     scratch_bytes: int
     temporary_bytes: int
@@ -52,7 +57,11 @@ def tiling(graph: Graph, contiguous: Sequence[bool]) -> Tiling:
     forms = {i: tuple([math.prod(_along(source, full, a) for a in group) for group in groups]) for i, source in operands.items()}
     kept = {i: tuple([g for g, group in enumerate(groups) if group[0] not in axes]) for i, axes in reductions.items()}
 
-    register, sizes = _registers(graph)
+    angles = _angles(graph)
+    register, sizes = _registers(graph, angles)
+    spare = len(sizes)
+    if angles:
+        sizes.append(8)
     whole = sum(forms[i] == shape for i in operands) + len(graph.outputs) - len(reductions)
     live = 8 * whole + sum(sizes)
     most = TILE
@@ -66,7 +75,7 @@ def tiling(graph: Graph, contiguous: Sequence[bool]) -> Tiling:
     for size in sizes:
         offsets.append(at)
         at += -(-size * elements // ALIGNMENT) * ALIGNMENT
-    return Tiling(shape, axis, rows, elements, forms, kept, register, tuple(offsets), at, _temporary_bytes(graph, elements))
+    return Tiling(shape, axis, rows, elements, forms, kept, register, angles, spare, tuple(offsets), at, _temporary_bytes(graph, elements))
 
 
 def _source_shape(node: Node) -> tuple[int, ...]:
@@ -95,7 +104,17 @@ def _joined(full: tuple[int, ...], sources: Sequence[tuple[int, ...]], reduction
     return groups
 
 
-def _registers(graph: Graph) -> tuple[tuple[int, ...], list[int]]:
+def _angles(graph: Graph) -> dict[int, int]:
+    """Sines, and cosines where they are factors (execute/half_angle.py), in float64: for each the other of the pair, or itself."""
+    found: dict[Ref, dict[str, int]] = {}
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        if (node.op == "sin" or (node.op == "cos" and "cos" in graph.factors)) and node.types[0].dtype == FLOAT64:
+            found.setdefault(node.operands[0], {})[node.op] = i
+    return {i: next((j for j in pair.values() if j != i), i) for pair in found.values() for i in pair.values()}
+
+
+def _registers(graph: Graph, angles: dict[int, int]) -> tuple[tuple[int, ...], list[int]]:
     """The register of each node, and the bytes of an element of each register. A ufunc may write over an operand it reads last."""
     given = {ref.node for ref in graph.outputs}
     last = {ref.node: i for i, node in enumerate(graph.nodes) for ref in node.operands}
@@ -106,16 +125,20 @@ def _registers(graph: Graph) -> tuple[tuple[int, ...], list[int]]:
         node = graph.nodes[i]
         op = lookup(node.op)
         dying = list(dict.fromkeys(ref.node for ref in node.operands if register[ref.node] >= 0 and last[ref.node] == i))
-        if op.pointwise and i not in given:
+        # The second of a pair is computed with the first, and so from then on in its place.
+        other = angles.get(i, i)
+        for j in sorted({i, other}) if op.pointwise and other >= i else ():
+            if j in given:
+                continue
             size = node.types[0].dtype.itemsize
             over = next((n for n in dying if isinstance(op.apply, np.ufunc) and graph.nodes[n].types[0] == node.types[0]), -1)
             if over >= 0:
-                register[i] = register[over]
+                register[j] = register[over]
                 dying.remove(over)
             elif free.get(size):
-                register[i] = free[size].pop()
+                register[j] = free[size].pop()
             else:
-                register[i] = len(sizes)
+                register[j] = len(sizes)
                 sizes.append(size)
         for n in dying:
             free.setdefault(sizes[register[n]], []).append(register[n])
