@@ -34,13 +34,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-<<<<<<< HEAD
     ".asks": "check empirical_fisher fisher gauss_newton gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
-    ".calls": "NonFiniteWarning",
-=======
-    ".asks": "check gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
     ".calls": "Estimate NonFiniteWarning",
->>>>>>> sparse
     ".client": "connect",
     ".control": "cond",
     ".curvature": "CriticalPoint critical_point newton_step",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -62,24 +63,43 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a submitted graph takes and gives. `bound`: arrays that travel by digest, by input name."""
+    """What a submitted graph takes and gives. `bound`: arrays that travel by digest, by input name.
+
+    `found`: what was found out about questions asked before, so that asking again costs next to nothing; at most MAX_FOUND entries.
+    """
 
     graph: Graph
     arguments: tuple[Argument, ...]
     bound: Mapping[str, Array]
     output: Tree
+    types: Mapping[str, Type] = field(init=False, repr=False, compare=False)
+    bound_names: frozenset[str] = field(init=False, repr=False, compare=False)
+    found: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "types", dict(zip(self.graph.input_names, self.graph.input_types, strict=True)))
+        object.__setattr__(self, "bound_names", frozenset(self.bound))
 
     def type_of(self, name: str) -> Type:
-        return self.graph.input_types[self.graph.input_names.index(name)]
+        return self.types[name]
+
+    def keep(self, key: Any, value: Any) -> Any:
+        """Remembers what was found and gives it back."""
+        if len(self.found) >= MAX_FOUND:
+            self.found.clear()
+        self.found[key] = value
+        return value
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+MAX_FOUND = 256
+
+
+class Asked(NamedTuple):
     """A verb with its seed and options: what `f.ask` takes, and what each method of `f` makes."""
 
     verb: str
     seed: Any = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 class Estimate(NamedTuple):
@@ -89,8 +109,7 @@ class Estimate(NamedTuple):
     standard_error: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request with its values. `bound`: the names among `values` that are sent once, by digest."""
 
     request: Request
@@ -108,15 +127,45 @@ def make_call(signature: Signature, inputs: Sequence[Any], asked: Sequence[Asked
         raise GraphError("wrong number of inputs", reason="ARITY", got=str(len(inputs)), allowed=f"{len(signature.arguments)}: {names}")
     values: dict[str, Array] = dict(signature.bound)
     for argument, given in zip(signature.arguments, inputs, strict=True):
+        if argument.tree.is_leaf and given is not None:
+            values[argument.name] = as_input(given, signature.types[argument.name], argument.name)
+            continue
         for path, leaf in zip(argument.tree.paths(argument.name), matched(given, argument.tree, argument.name), strict=True):
-            values[path] = as_input(leaf, signature.type_of(path), path)
+            values[path] = as_input(leaf, signature.types[path], path)
+    keys: list[Any] = []
     asks = []
     for k, one in enumerate(asked):
-        query, seeds = _query(signature, one)
-        asks.append(Ask(query, {name: Type(a.dtype, a.shape) for name, a in seeds.items()}))
-        values.update({seed_name(k, name): a for name, a in seeds.items()})
-    types = {name: signature.type_of(name) for name in signature.graph.input_names}
-    return Call(Request(signature.graph, types, tuple(asks)), values, frozenset(signature.bound))
+        ask, seeds = _ask(signature, one)
+        asks.append(ask)
+        keys.append(id(ask))
+        if seeds:
+            values.update({seed_name(k, name): a for name, a in seeds.items()})
+    # Equal questions are one Request, by which a transport finds their plan. It holds its asks, so their ids stay their own.
+    key = ("request", *keys)
+    request = signature.found.get(key)
+    if request is None:
+        request = signature.keep(key, Request(signature.graph, signature.types, tuple(asks)))
+    return Call(request, values, signature.bound_names)
+
+
+def _ask(signature: Signature, asked: Asked) -> tuple[Ask, dict[str, Array]]:
+    """The engine's question, the same object for equal ones, and its seeds."""
+    key: Any = ("ask", asked.verb, *asked.options.items())
+    try:
+        ask = signature.found.get(key)
+    except TypeError:  # an option that cannot be hashed, such as a list of names
+        key, ask = None, None
+    if ask is not None and asked.seed is None:
+        return ask, {}
+    query, seeds = _query(signature, asked)
+    if key is not None and asked.seed is not None:
+        key = (*key, *[(name, a.shape) for name, a in seeds.items()])
+        ask = signature.found.get(key)
+    if ask is None:
+        ask = Ask(query, {name: Type(a.dtype, a.shape) for name, a in seeds.items()})
+        if key is not None:
+            signature.keep(key, ask)
+    return ask, seeds
 
 
 def as_input(value: Any, declared: Type, name: str, *, leading: bool = False) -> Array:
@@ -124,6 +173,8 @@ def as_input(value: Any, declared: Type, name: str, *, leading: bool = False) ->
 
     `leading`: one more axis in front is allowed (many seeds).
     """
+    if type(value) is np.ndarray and value.dtype is declared.dtype and value.shape == declared.shape and value.flags.c_contiguous:
+        return value
     array = np.asarray(value)
     weak = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
     kinds = {"f": "fib", "i": "ib", "b": "b"}[declared.dtype.kind]
@@ -147,8 +198,11 @@ def wrt_arguments(signature: Signature, wrt: Any) -> tuple[tuple[Argument, ...],
     None: every argument that is not bound and floating.
     """
     if wrt is None:
-        chosen = tuple(a for a in signature.arguments if all(signature.type_of(p).is_float for p in a.tree.paths(a.name)))
-        return chosen, len(chosen) == 1
+        floating: tuple[tuple[Argument, ...], bool] | None = signature.found.get("floating")
+        if floating is None:
+            chosen = tuple(a for a in signature.arguments if all(signature.type_of(p).is_float for p in a.tree.paths(a.name)))
+            floating = signature.keep("floating", (chosen, len(chosen) == 1))
+        return floating
     names = (wrt,) if isinstance(wrt, (str, int)) else tuple(wrt)
     known: dict[Any, Argument] = {a.name: a for a in signature.arguments} | dict(enumerate(signature.arguments))
     known |= {name: Argument(name, Tree()) for name in signature.bound if name not in known}

@@ -14,6 +14,7 @@ from backsweep_engine.execute.local import Local
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.plan.structure import Bound
+from backsweep_engine.request import Request
 
 from .calls import Call
 from .service import Progress, Service, Usage
@@ -44,15 +45,18 @@ class InProcess:
         self._lock = threading.Lock()
         self._works: dict[Any, Work] = {}
         self._read: dict[Any, tuple[str, ...]] = {}
-        self._usage = Usage()
+        self._recent: dict[Request, Work] = {}
+        self._calls = self._blocks = self._workers = 0
+        self._seconds = 0.0
+        self._unlimited = nullcontext()
 
     @property
     def usage(self) -> Usage:
-        return self._usage
+        return Usage(self._calls, self._seconds, 0, 0, self._blocks, self._workers)
 
     def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
         started = time.monotonic()
-        work = self._work(call)
+        work = self._recent.get(call.request) or self._work(call)
 
         def stop() -> bool:
             return timeout is not None and time.monotonic() - started > timeout
@@ -66,9 +70,11 @@ class InProcess:
                     done += event.stop > event.start
                     if progress is not None:
                         progress(min(done, work.promise.blocks), work.promise.blocks)
-        used = Usage(1, time.monotonic() - started, 0, 0, work.promise.blocks, self._executor.lanes if work.plan.sweeps else 1)
         with self._lock:
-            self._usage += used
+            self._calls += 1
+            self._seconds += time.monotonic() - started
+            self._blocks += work.promise.blocks
+            self._workers = max(self._workers, self._executor.lanes if work.plan.sweeps else 1)
         return collected.answers()
 
     def explain(self, call: Call, timeout: float | None) -> str:
@@ -98,11 +104,16 @@ class InProcess:
                 while len(self._read) > 4 * CACHED_PLANS:
                     self._read.pop(next(iter(self._read)))
                 self._works[asked, tuple(bound.digest(name) for name in read)] = work
+        if not work.plan.read:  # a plan that read bound values is found by them, at every call
+            with self._lock:
+                if len(self._recent) >= CACHED_PLANS:
+                    self._recent.pop(next(iter(self._recent)))
+                self._recent[request] = work
         return work
 
     def _limited(self) -> AbstractContextManager[Any]:
         if self._threads is None:
-            return nullcontext()
+            return self._unlimited
         try:
             from threadpoolctl import threadpool_limits
         except ImportError:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from backsweep_engine.errors import GraphError
-from backsweep_engine.execute.structured import capped
+from backsweep_engine.execute.scalars import capped
 from backsweep_engine.graph import Builder, Graph, Type
 from backsweep_engine.ops.build import broadcast, call_several, cast, common_builder, lift
 from backsweep_engine.ops.control import MAX_LEVELS

@@ -48,6 +48,8 @@ class Tree:
     def unflatten(self, leaves: Iterable[Any]) -> Any:
         """The tree with these leaves; as many as `size`."""
         given = list(leaves)
+        if self.kind is None and len(given) == 1:
+            return given[0]
         if len(given) != self.size:
             raise ValueError(f"a tree of {self.size} leaves was given {len(given)}")
         return self._filled(iter(given))

@@ -173,8 +173,10 @@ class Collected:
 
     def __init__(self, work: Work) -> None:
         promise = work.promise
-        require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
-        self._arrays = [[np.empty(p.array_type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
+        if promise.peak_bytes + promise.result_bytes > work.budget.memory_bytes:
+            require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
+        # A whole part comes as an array of its own, which takes the place of this one.
+        self._arrays = [[_WHOLE if p.axis is Axis.WHOLE else np.empty(p.array_type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
         self._patterns = [next((p.pattern for p in parts), None) for parts in work.outlines]
         self._verdicts: dict[int, Verdict] = {}
         self._notes: list[NonFinite] = []
@@ -194,9 +196,11 @@ class Collected:
 
     def answers(self) -> list[Answer]:
         """One per query; complete once every event has been added."""
-        notes = [tuple(n for n in self._notes if n.query == k) for k in range(len(self._arrays))]
+        notes = [tuple([n for n in self._notes if n.query == k]) for k in range(len(self._arrays))]
         return [Answer(tuple(a), self._verdicts.get(k), notes[k], self._patterns[k]) for k, a in enumerate(self._arrays)]
 
+
+_WHOLE = np.empty(0)
 
 # Shapes of answers.
 
@@ -251,11 +255,17 @@ def _apart(values: Values) -> dict[str, Array]:
     BLAS takes another path (syrk) when both operands of a product are one buffer, so aliasing would
     change bits between executors (CONTRACT B4).
     """
+    if len(values) == 1:
+        ((name, array),) = values.items()
+        return {name: array if array.flags.c_contiguous else np.array(array, order="C")}
     seen: set[int] = set()
     result = {}
+    # Arrays that own their memory share it only if they are one; only views have to be asked where they begin.
+    owned = all(array.flags.owndata for array in values.values())
     for name, array in values.items():
-        array = np.ascontiguousarray(array).reshape(array.shape)
-        address = array.__array_interface__["data"][0]
+        if not array.flags.c_contiguous:
+            array = np.array(array, order="C")
+        address = id(array) if owned else array.__array_interface__["data"][0]
         if address in seen and array.size:
             array = array.copy()
         seen.add(address)

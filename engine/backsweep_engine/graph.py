@@ -92,7 +92,8 @@ class Graph:
     """A closed computation: the first `arity` nodes are its inputs (op `input`, attribute `name`).
 
     `outputs` may repeat and may be inputs. Output names are paths such as `p.layers[0].b`, or ""
-    for the only output.
+    for the only output. `factors`: ops (of those the plan knows as such) whose results only multiply derivatives here, so that
+    an absolute error of an epsilon in them is as good as a relative one. The plan says so; no transform hands it on.
     """
 
     nodes: tuple[Node, ...]
@@ -100,6 +101,7 @@ class Graph:
     outputs: tuple[Ref, ...]
     output_names: tuple[str, ...]
     op_set: int = OP_SET
+    factors: frozenset[str] = frozenset()
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
@@ -146,7 +148,7 @@ class Graph:
         for node in self.nodes:
             key = (node.op, node.operands, attributes_key(node.attributes), [str(t) for t in node.types])
             hasher.update(repr(key).encode())
-        hasher.update(repr((self.outputs, self.output_names)).encode())
+        hasher.update(repr((self.outputs, self.output_names, *sorted(self.factors))).encode())
         return hasher.hexdigest()
 
 

@@ -19,9 +19,9 @@ from .transforms.rewrite import positions
 from .transforms.through import cut_through
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """Queries at a point. `types`: what is bound to each input, with the leading axis of `batched` ones."""
+    """Queries at a point; equal only to itself, so that it can be a key. `types`: what is bound to each input, with the leading axis of `batched` ones."""
 
     graph: Graph
     types: Mapping[str, Type]

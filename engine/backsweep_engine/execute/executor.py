@@ -6,9 +6,8 @@ same bits whoever computed it (CONTRACT B4).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,14 +20,16 @@ Values = Mapping[str, Array]
 Stop = Callable[[], bool]
 """Asked between blocks, ops and loop trips: True means stop now, by raising errors.Cancelled."""
 
+Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
+"""What a graph, a region or a node that holds graphs becomes once it has memory of its own: inputs, arrays for the outputs, stop."""
+
 
 def never() -> bool:
     """A stop that never stops."""
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Rows start to stop of a sweep, or one whole part of an answer (axis WHOLE, start 0, stop 1).
 
     `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -20,7 +21,7 @@ from .program import Program, program_of
 def _batched(each: Graph, shared: int, width: int) -> Program:
     """The program of a block: `each` with `width` rows of the inputs after the first `shared`."""
     mask = tuple(i >= shared for i in range(each.arity))
-    return program_of(batch(each, mask, width))
+    return program_of(replace(batch(each, mask, width), factors=each.factors))
 
 
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
@@ -28,7 +29,7 @@ def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[
     once = plan.once
     results = program_of(once).run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
-    return blocks, {**values, **dict(zip(once.output_names, results, strict=True))}
+    return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
 
 def shared_of(sweep: Sweep, pool: Values) -> tuple[Array, ...]:

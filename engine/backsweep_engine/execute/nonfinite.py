@@ -6,6 +6,7 @@ walked back: as long as an operand is not finite either, it is to blame rather t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,15 @@ import numpy as np
 from ..graph import Graph, Ref
 from ..ops.op import Structured, lookup
 from ..transforms.rewrite import as_tuple
-from .executor import Array, never
-from .program import program_of
-from .structured import runner
+from .executor import Array
+from .program import alone
 
 
 def is_finite(array: Array) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    if array.dtype.kind != "f":
+        return True
+    # The sum of squares is quick, and finite only if every entry is; where it overflows a second look decides.
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
 def finite_nodes(graph: Graph, inputs: Sequence[Array]) -> list[bool]:
@@ -37,7 +40,7 @@ def finite_nodes(graph: Graph, inputs: Sequence[Array]) -> list[bool]:
             op, attributes = lookup(node.op), dict(node.attributes)
             operands = [values[ref.node][ref.result] for ref in node.operands]
             if isinstance(op.derivative, Structured):
-                values[i] = runner(node, program_of)([np.asarray(x, order="C") for x in operands], never)
+                values[i] = alone(graph, node).run([np.asarray(x, order="C") for x in operands])
             else:
                 assert op.apply is not None, f"{node.op} should have been expanded"
                 values[i] = [np.asarray(y) for y in as_tuple(op.apply(*operands, **attributes))]

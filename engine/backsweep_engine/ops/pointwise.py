@@ -38,6 +38,7 @@ from .op import (
     require_same,
     spells,
 )
+from .scalars import SCALARS
 from .term import Term
 
 Array = Any
@@ -107,6 +108,8 @@ def pointwise(
             examples=(Example((Type(dtypes[0], EXAMPLE_SHAPE),) * arity, example or {}),),
             arity=arity,
             attributes=attributes or {},
+            pointwise=True,
+            scalar=SCALARS.get(name),
             domain=domain if isinstance(domain, tuple) else (domain,) * arity,
             kinks=kinks,
             summary=summary or name.replace("_", " "),
@@ -300,6 +303,8 @@ register(
         cost=elementwise_cost(1),
         examples=(Example((Type(BOOL, EXAMPLE_SHAPE), Type(FLOAT64, EXAMPLE_SHAPE), Type(FLOAT64, EXAMPLE_SHAPE))),),
         arity=3,
+        pointwise=True,
+        scalar=SCALARS["where"],
         domain=(REALS, REALS, REALS),
         summary="x where the condition holds, else y",
         numpy=(np.where,),
@@ -337,6 +342,7 @@ register(
         cost=elementwise_cost(1),
         examples=(Example((Type(FLOAT64, EXAMPLE_SHAPE),), {"dtype": DTYPES["float32"]}),),
         attributes={"dtype": Kind.DTYPE},
+        pointwise=True,
         domain=(REALS,),
         summary="the operand in another dtype (floats to integers truncate towards zero)",
         operand_dtypes=ANY,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ..graph import Graph
 from ..text import summary
+from .memory import layout
 from .plan import Axis, Plan, Promise, Sweep
 from .recovery import Form, Recovery
 from .seeds import Coloured, Signs
@@ -12,7 +14,7 @@ _WHAT = {Axis.ROW: "row", Axis.COLUMN: "column", Axis.POINT: "point", Axis.WHOLE
 
 def describe(plan: Plan) -> str:
     """Some lines; their form may change between versions."""
-    lines = [f"promise: {promise(plan.promise)}", f"once: {summary(plan.once)}"]
+    lines = [f"promise: {promise(plan.promise)}", f"once: {summary(plan.once)}", *_tiles(plan.once)]
     residuals = [(n, t) for n, t in zip(plan.once.output_names, plan.once.output_types, strict=True) if not n.startswith("answer.")]
     if residuals:
         kept = ", ".join(str(t) for _, t in residuals)
@@ -24,6 +26,14 @@ def describe(plan: Plan) -> str:
     if plan.read:
         lines.append(f"holds for the values of {', '.join(sorted(plan.read))} only, which the pattern depends on")
     return "\n".join(lines)
+
+
+def _tiles(graph: Graph) -> list[str]:
+    """What of a graph runs fused, in tiles of how many elements: part of what shapes its bits."""
+    found = [unit.tiles for unit in layout(graph).units if unit.tiles is not None]
+    ops = sum(len(unit.nodes) for unit in layout(graph).units if unit.tiles is not None)
+    sizes = ", ".join(map(str, sorted({tiles.elements for tiles in found})))
+    return [f"  {_count(len(found), 'region')} of {_count(ops, 'op')} in tiles of {sizes}"] if found else []
 
 
 def _sweep(sweep: Sweep) -> list[str]:

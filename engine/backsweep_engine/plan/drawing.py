@@ -35,11 +35,17 @@ MAX_BLOCKS = 100_000
 """Of a sweep: each is an entry in somebody's queue."""
 
 
+FACTORS = frozenset(("cos",))
+"""Ops of which an absolute error of an epsilon will do where only derivatives take them."""
+
+
 class Drawing:
     """A plan being drawn: the shared `once` graph, what of it answers queries, and the sweeps."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        # A cosine the submitted graph does not take is a sine's derivative: it only ever multiplies one.
+        self.factors = FACTORS - _ops(graph)
         self.builder, self.inputs = copied_inputs(graph)
         self.seeds: dict[str, Term] = {}
         self.outputs: list[tuple[str, Ref]] = []
@@ -84,7 +90,7 @@ class Drawing:
             return residual
 
         each, shared = split(derived, rows, keep)
-        self.sweeps.append(sweep(fuse(each), shared))
+        self.sweeps.append(sweep(replace(fuse(each), factors=self.factors), shared))
 
     def recover(self, recovery: Recovery, read: frozenset[str]) -> None:
         """The sweeps of this query yield compressed rows. `read`: bound inputs whose values said so."""
@@ -107,7 +113,7 @@ class Drawing:
         return values
 
     def plan(self, memory_bytes: int, blocks: Sequence[int], batched: frozenset[str], points: int) -> Plan:
-        once = fuse(_without_inputs(self.builder.build(self.outputs), batched))
+        once = replace(fuse(_without_inputs(self.builder.build(self.outputs), batched)), factors=self.factors)
         held = sum(t.nbytes * (points if n in batched else 1) for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         held += sum(t.type.nbytes for t in self.seeds.values())
         for sweep in self.sweeps:
@@ -129,6 +135,11 @@ class Drawing:
         largest = _largest_op([once, *[s.each for s in sweeps]])
         promise = Promise(flops, peak, results, max(1, sum(s.blocks for s in sweeps)), largest)
         return Plan(once, tuple(self.parts), tuple(sweeps), promise, tuple(self.recoveries), self.read)
+
+
+def _ops(graph: Graph) -> frozenset[str]:
+    """The ops of a graph and of those it holds."""
+    return frozenset(node.op for node in graph.nodes).union(*map(_ops, graph.subgraphs))
 
 
 def _require_countable(sweep: Sweep) -> None:

@@ -16,6 +16,7 @@ from backsweep_engine.ops.build import call_several
 from backsweep_engine.ops.op import REALS
 from backsweep_engine.ops.term import Term
 from backsweep_engine.plan.cost import graph_cost
+from backsweep_engine.plan.scalars import CHUNK
 from backsweep_engine.transforms import derive
 from backsweep_engine.transforms.batch import batch
 from backsweep_engine.transforms.expand import expand
@@ -269,18 +270,19 @@ def test_costs_count_every_trip() -> None:
     assert graph_cost(graph).flops == 7 * 2 * 5**3
 
 
-def test_a_loop_can_be_stopped_between_any_two_trips() -> None:
-    graph = build(lambda x: scan(lambda c: c * 1.0001, [x], length=1000)[0], x=F64[()])
+@pytest.mark.parametrize("start, length", [(np.ones(100), 10), (np.array(1.0), 10 * CHUNK)], ids=["arrays", "numbers"])
+def test_a_loop_can_be_stopped_between_trips_on_arrays_and_between_chunks_of_trips_on_numbers(start: Any, length: int) -> None:
+    graph = build(lambda x: scan(lambda c: c * 1.0001, [x], length=length)[0], x=F64[start.shape])
     asked = 0
 
     def stop() -> bool:
         nonlocal asked
         asked += 1
-        return asked > 100
+        return asked > 3
 
     with pytest.raises(Cancelled):
-        program_of(graph).run([np.array(1.0)], stop)
-    assert asked == 101
+        program_of(graph).run([start], stop)
+    assert asked == 4
 
 
 def test_the_loop_that_made_a_nan_is_named() -> None:
