@@ -111,6 +111,17 @@ class Assembly:
         field = self.new(f"getelementptr i8, ptr {owner}, i64 {DATA}")
         return self.new(f"load ptr, ptr {field}, align 8")
 
+    def array_at_entry(self, position: int) -> str:
+        """The same, wherever the function has got to: written at its beginning."""
+        lines, self._lines = self._lines, self._entry
+        pointer = self.array(position)
+        self._lines = lines
+        return pointer
+
+    def zero(self, place: str) -> None:
+        """A place that holds 0 when the function begins."""
+        self._entry.append(f"  store i64 0, ptr {place}")
+
     def at(self, pointer: str, index: str, dtype: Dtype) -> str:
         """The address of an element."""
         return pointer if index == "0" else self.new(f"getelementptr {STORED[dtype.name]}, ptr {pointer}, i64 {index}")

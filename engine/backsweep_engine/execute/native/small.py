@@ -1,0 +1,69 @@
+"""Whole small graphs in one call: no buffer, no step, no stop between.
+
+For graphs whose call costs more than their work, and for loops that end within milliseconds, together
+with what stands round them. Larger loops are loop.py's, larger arrays region.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...graph import Graph, Type
+from ...plan.cost import graph_cost
+from ...transforms.expand import expand
+from ..executor import Array
+from .assembly import Assembly
+from .machine import Code, machine
+from .maths import Unsupported
+from .scalars import Scalars, in_memory
+
+MAX_FLOPS = 1 << 24
+"""Of a whole graph, its loops' most trips counted: some 20 ms, within which stop() need not be asked."""
+
+HELD_FLOPS = 20_000
+"""Up to so many it is over before another thread would have got its turn, and is entered without letting go of the interpreter."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Small:
+    """`small(inputs)` -> the outputs, owned C-order arrays; None where a loop passed its bound (the NumPy tier says so)."""
+
+    code: Code
+    outputs: tuple[Type, ...]
+    scratch: tuple[Type, ...]
+    held: bool
+
+    def __call__(self, inputs: Sequence[Array]) -> list[Array] | None:
+        """`inputs` in the graph's order, of its types and C-contiguous."""
+        results = [np.empty(t.shape, t.dtype) for t in self.outputs]
+        arrays = (*inputs, *results, *[np.empty(t.shape, t.dtype) for t in self.scratch])
+        failed = self.code.held(id(arrays)) if self.held else self.code.free(id(arrays))
+        return None if failed else results
+
+
+def compile_small(graph: Graph) -> Small | None:
+    """The whole graph as one function, None if it is too large or holds what is not scalar work."""
+    host = machine()
+    if host is None:
+        return None
+    graph = expand(graph)
+    flops = graph_cost(graph).flops
+    if flops > MAX_FLOPS:
+        return None
+    a = Assembly(0)
+    s = Scalars(a, host, graph.arity + len(graph.outputs))
+    try:
+        inputs = [in_memory(t, a.array_at_entry(k)) for k, t in enumerate(graph.input_types)]
+        results = [a.array_at_entry(graph.arity + k) for k in range(len(graph.outputs))]
+        # A loop stacks what is an output where it is wanted, once.
+        places = {(ref.node, ref.result): p for ref, p in reversed(list(zip(graph.outputs, results, strict=True)))}
+        for value, pointer in zip(s.graph(graph, inputs, places), results, strict=True):
+            if value.pointer != pointer:
+                s.store(value, pointer)
+        a.do(f"ret i64 {a.new(f'load i64, ptr {s.failed}')}")
+        return Small(host.compile(a, straight=True), graph.output_types, tuple(s.scratch), flops <= HELD_FLOPS)
+    except Unsupported:
+        return None
