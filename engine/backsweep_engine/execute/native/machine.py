@@ -45,6 +45,8 @@ class Machine:
     name: str
     processor: str
     features: str
+    fused: bool
+    """whether a product and a sum can be rounded once; only what says `fma` is"""
     vectors: Any
     scalars: Any
 
@@ -121,7 +123,7 @@ def machine(width: int = 0) -> Machine | None:
     processor = llvm.get_host_cpu_name()
     vectors = _library("libmvec.so.1") if sys.platform == "linux" and llvm.get_process_triple().startswith("x86_64") else None
     name = f"llvmlite {llvmlite.__version__} {processor} {widest} {_glibc()} {'libmvec' if vectors else 'libm'}"
-    return Machine(widest, name, processor, features.flatten(), vectors, scalars)
+    return Machine(widest, name, processor, features.flatten(), bool(features.get("fma")), vectors, scalars)
 
 
 def _library(*names: str) -> Any:
