@@ -52,7 +52,7 @@ class CompiledLoop:
         stacked = self.types[self.searching + self.carries :]
         results = [*[np.array(v, order="C") for v in x[: self.carries]], *[(np.zeros if short else np.empty)(t.shape, t.dtype) for t in stacked]]
         count = np.zeros((), np.int64)
-        arrays = (*x[self.carries :], *results, count, *[np.empty(t.shape, t.dtype) for t in self.scratch])
+        arrays = (*map(np.asarray, x[self.carries :]), *results, count, *[np.empty(t.shape, t.dtype) for t in self.scratch])
         while made < most or self.searching:
             if stop():
                 raise Cancelled("the work was stopped")

@@ -66,12 +66,12 @@ def _reach(x: Array) -> tuple[int, int]:
 
 def _apart(x: Array, outputs: Sequence[tuple[int, int]], in_place: bool) -> Array:
     """The input C-contiguous, and a copy where it overlaps an output other than as that very array."""
-    if not x.flags.c_contiguous:
-        return x.copy("C")
+    if not (isinstance(x, np.ndarray) and x.flags.c_contiguous):
+        return np.array(x, order="C")  # NumPy's scalars among them, which are no arrays in memory
     start, end = _reach(x)
     for low, high in outputs:
         if start < high and low < end and not (in_place and (start, end) == (low, high)):
-            return x.copy("C")
+            return np.array(x, order="C")
     return x
 
 
@@ -244,7 +244,8 @@ class _Body:
 
     def _inside(self) -> tuple[int, int]:
         """From where to where a vector may begin whose elements all read and write within their arrays, but for its own length."""
-        low, high = 0, self.space.row
+        sources = [self.graph.nodes[r.node].operands[0].node if op else r.node for r, op in zip(self.graph.outputs, self.space.reduced, strict=True)]
+        low, high = 0, min(self.space.extents[i] for i in sources)
         seen = set()
         pending = [(r.node, 0) for r in self.graph.outputs]
         while pending:
@@ -255,9 +256,11 @@ class _Body:
                 raise Unsupported("a value read at many shifts")
             seen.add((i, shift))
             node = self.graph.nodes[i]
-            if node.op not in SUMS and (self.space.varies[i] or shift == 0) and self.space.extents[i] != 1:
-                low, high = max(low, -shift), min(high, self.space.extents[i] - shift)
-            pending += [(r.node, shift + self._shift(i)) for r in node.operands]
+            operands = [(r.node, shift + self._shift(i)) for r in node.operands]
+            bounded = [(i, shift)] * (node.op not in SUMS and self.space.varies[i]) + operands * (node.op == "pad")
+            for j, s in bounded:
+                low, high = max(low, -s), min(high, self.space.extents[j] - s)
+            pending += operands
         return low, max(low, high)
 
     def _shift(self, i: int) -> int:

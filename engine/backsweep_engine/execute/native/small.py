@@ -39,7 +39,7 @@ class Small:
     def __call__(self, inputs: Sequence[Array]) -> list[Array] | None:
         """`inputs` in the graph's order, of its types and C-contiguous."""
         results = [np.empty(t.shape, t.dtype) for t in self.outputs]
-        arrays = (*inputs, *results, *[np.empty(t.shape, t.dtype) for t in self.scratch])
+        arrays = (*[x if isinstance(x, np.ndarray) else np.array(x) for x in inputs], *results, *[np.empty(t.shape, t.dtype) for t in self.scratch])
         failed = self.code.held(id(arrays)) if self.held else self.code.free(id(arrays))
         return None if failed else results
 

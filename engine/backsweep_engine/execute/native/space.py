@@ -67,10 +67,11 @@ def space_of(graph: Graph) -> Space:
     whole = _whole(list(shapes.values()), shifted)
     if not whole or math.prod(whole) == 0 or (shifted and whole[-1] == 1):
         raise Unsupported("a scalar or nothing at all")
-    shapes = {i: (1,) * (len(whole) - len(s)) + s for i, s in shapes.items()}
+    shapes = {i: _ranked(s, whole) for i, s in shapes.items()}
     places, constants = _arrays(graph)
     outputs = [_output(graph, ref, shapes, whole) for ref in graph.outputs]
-    strides = [*[_strides(shapes[i]) for i in places], *[s for _, s in outputs]]
+    held = {i: c.shape for i, c in zip(list(places)[graph.arity :], constants, strict=True)}  # as they are, not stretched to their node's shape
+    strides = [*[_strides(_ranked(held.get(i, shapes[i]), whole)) for i in places], *[s for _, s in outputs]]
     outer, row, walks = _joined(whole, strides, shifted)
     extents = tuple([shapes[i][-1] if shifted and i in shapes else row for i in range(len(graph.nodes))])
     varies = _varying(graph, places, walks, extents)
@@ -94,9 +95,6 @@ def _arrays(graph: Graph) -> tuple[dict[int, int], list[Array]]:
         node = graph.nodes[i]
         attributes = dict(node.attributes)
         if node.op == "constant" and attributes["value"].size > 1:
-            # As it is, not stretched: its node's shape tells how it is read, so both must agree.
-            if attributes["value"].shape != node.types[0].shape:
-                raise Unsupported("a stretched array constant")
             places[i] = graph.arity + len(constants)
             constants.append(np.array(attributes["value"], order="C"))
         elif node.op == "slice":
@@ -108,6 +106,11 @@ def _arrays(graph: Graph) -> tuple[dict[int, int], list[Array]]:
         elif node.op not in RULES and node.op not in ("constant", "broadcast", *SUMS):
             raise Unsupported(node.op)
     return places, constants
+
+
+def _ranked(shape: tuple[int, ...], whole: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape with axes of length 1 in front, as broadcasting reads it."""
+    return (1,) * (len(whole) - len(shape)) + shape
 
 
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:
