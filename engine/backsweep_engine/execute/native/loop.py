@@ -106,5 +106,3 @@ def compile_loop(node: Node, types: Sequence[Type]) -> CompiledLoop | None:
     except Unsupported:
         return None
     return CompiledLoop(code, node.types, tuple(s.scratch), carries, counted, searching, length, max(1, CALL_FLOPS // flops))
-
-

@@ -145,7 +145,7 @@ def _layout_holds() -> bool:
     """Whether this interpreter keeps a tuple's items and an array's address where the code looks for them."""
     if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
-    arrays = (np.empty(3), np.empty((2, 2), np.float32)[1:])
+    arrays: tuple[np.ndarray[Any, Any], ...] = (np.empty(3), np.empty((2, 2), np.float32)[1:])
     for position, array in enumerate(arrays):
         owner = ctypes.c_int64.from_address(id(arrays) + ITEMS + 8 * position).value
         if owner != id(array) or ctypes.c_int64.from_address(owner + DATA).value != array.__array_interface__["data"][0]:

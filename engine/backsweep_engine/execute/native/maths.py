@@ -395,7 +395,12 @@ def _where(l: Lanes, dtype: Dtype, condition: str, x: str, y: str) -> str:
 
 # Predicates and logic.
 
-for _name, _predicates in {"less": ("olt", "slt", "ult"), "less_equal": ("ole", "sle", "ule"), "equal": ("oeq", "eq", "eq"), "not_equal": ("une", "ne", "ne")}.items():
+for _name, _predicates in {
+    "less": ("olt", "slt", "ult"),
+    "less_equal": ("ole", "sle", "ule"),
+    "equal": ("oeq", "eq", "eq"),
+    "not_equal": ("une", "ne", "ne"),
+}.items():
 
     def _comparison(l: Lanes, dtype: Dtype, x: str, y: str, predicates: tuple[str, ...] = _predicates) -> str:
         return l.compare(predicates["fib".index(dtype.kind)], dtype, x, y)

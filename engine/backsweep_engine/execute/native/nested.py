@@ -17,6 +17,9 @@ from .scalars import INT64, Scalars, Value, in_memory
 MAX_KEPT = 32
 """Elements of an array that stays the same throughout a loop and is read before it."""
 
+MAX_CARRIED = 128
+"""Elements that a loop carries: they are in registers, or on the stack beside them."""
+
 Wanted = Mapping[int, str]
 
 
@@ -33,18 +36,12 @@ def loop(
     a.jump(head)
     a.begin(head)
     trip, open_trip = a.phi_later("i64", span[0], before)
-    carried, opens = carried_phis(s, carry, before)
+    carried, opens = _carried(s, carry, before)
     a.branch(a.new(f"icmp slt i64 {trip}, {span[1]}"), into, done)
     a.begin(into)
     place = a.new(f"sub i64 {last}, {trip}") if last else trip
     slices = [_row(s, x.type.with_shape(x.type.shape[1:]), row, place) for x, row in zip(xs, rows, strict=True)]
-    results = s.graph(body, [*carried, *slices, *stays])
-    stack(s, results[len(carry) :], stacks, place)
-    following = [c for v in results[: len(carry)] for c in s.cells(v)]
-    a.close_phi(open_trip, a.new(f"add i64 {trip}, 1"))
-    for line, cell in zip(opens, following, strict=True):
-        a.close_phi(line, cell)
-    a.jump(head)
+    _body(s, body, [*carried, *slices, *stays], stacks, place, (trip, open_trip), opens, head)
     a.begin(done)
     return carried
 
@@ -61,7 +58,7 @@ def while_loop(
     a.jump(head)
     a.begin(head)
     trip, open_trip = a.phi_later("i64", span[0], before)
-    carried, opens = carried_phis(s, carry, before)
+    carried, opens = _carried(s, carry, before)
     (holds,) = s.graph(condition, [*carried, *stays])
     (cell,) = s.cells(holds)
     ended = a.block
@@ -69,20 +66,29 @@ def while_loop(
     a.begin(more)
     a.branch(a.new(f"icmp slt i64 {trip}, {span[1]}"), into, done)
     a.begin(into)
-    results = s.graph(body, [*carried, *stays])
-    stack(s, results[len(carry) :], stacks, trip)
-    following = [c for v in results[: len(carry)] for c in s.cells(v)]
-    a.close_phi(open_trip, a.new(f"add i64 {trip}, 1"))
-    for line, cell in zip(opens, following, strict=True):
-        a.close_phi(line, cell)
-    a.jump(head)
+    _body(s, body, [*carried, *stays], stacks, trip, (trip, open_trip), opens, head)
     a.begin(done)
     return trip, carried, a.phi("i1", ("false", ended), ("true", more))
 
 
-def carried_phis(s: Scalars, carry: Sequence[Value], before: str) -> tuple[list[Value], list[int]]:
+def _body(s: Scalars, body: Graph, inputs: Sequence[Value], stacks: Sequence[str], place: str, trip: tuple[str, int], opens: Sequence[int], head: str) -> None:
+    """One trip: what it yields stacked at `place`, and back to the head with what it carries on."""
+    a, results = s.assembly, s.graph(body, inputs)
+    carried = results[: len(results) - len(stacks)]
+    for y, pointer in zip(results[len(carried) :], stacks, strict=True):
+        s.store(y, _row_pointer(s, y.type, pointer, place))
+    following = [c for v in carried for c in s.cells(v)]
+    a.close_phi(trip[1], a.new(f"add i64 {trip[0]}, 1"))
+    for line, cell in zip(opens, following, strict=True):
+        a.close_phi(line, cell)
+    a.jump(head)
+
+
+def _carried(s: Scalars, carry: Sequence[Value], before: str) -> tuple[list[Value], list[int]]:
     """What is carried, at the head of a loop, and the phis still open, in order."""
     carried, opens = [], []
+    if sum(v.type.size for v in carry) > MAX_CARRIED:
+        raise Unsupported("too many elements carried")
     for v in carry:
         cells = []
         for cell in v.cells:
@@ -92,12 +98,6 @@ def carried_phis(s: Scalars, carry: Sequence[Value], before: str) -> tuple[list[
             opens.append(line)
         carried.append(Value(v.type, tuple(cells)))
     return carried, opens
-
-
-def stack(s: Scalars, ys: Sequence[Value], stacks: Sequence[str], place: str) -> None:
-    """What a trip yields, to its place in each stack."""
-    for y, pointer in zip(ys, stacks, strict=True):
-        s.store(y, _row_pointer(s, y.type, pointer, place))
 
 
 def _row(s: Scalars, type: Type, pointer: str, place: str) -> Value:
@@ -125,7 +125,7 @@ def _scan(s: Scalars, node: Node, operands: Sequence[Value], wanted: Wanted) -> 
     trips, x = str(length), list(operands)
     if a["counted"]:
         (trips,) = s.cells(x.pop(0))
-        failing(s, s.lanes.compare("sgt", INT64, trips, str(length)))
+        _failing(s, s.lanes.compare("sgt", INT64, trips, str(length)))
         trips = s.two("minimum", INT64, trips, str(length))
     types = node.types[carries:]
     stacks = _stacks(s, types, wanted, carries, a["counted"])
@@ -141,11 +141,11 @@ def _while(s: Scalars, node: Node, operands: Sequence[Value], wanted: Wanted) ->
     types = node.types[1 + carries :]
     stacks = _stacks(s, types, wanted, 1 + carries, True)
     trips, carried, holds = while_loop(s, a["condition"], a["body"], operands[:carries], operands[carries:], stacks, ("0", str(a["max_trips"])))
-    failing(s, holds)
+    _failing(s, holds)
     return (Value(node.types[0], (trips,)), *carried, *[in_memory(t, p) for t, p in zip(types, stacks, strict=True)])
 
 
-def failing(s: Scalars, condition: str) -> None:
+def _failing(s: Scalars, condition: str) -> None:
     """`failed` where the condition holds."""
     a = s.assembly
     before = a.new(f"load i64, ptr {s.failed}")

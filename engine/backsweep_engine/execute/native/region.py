@@ -246,7 +246,7 @@ class _Body:
         """From where to where a vector may begin whose elements all read and write within their arrays, but for its own length."""
         sources = [self.graph.nodes[r.node].operands[0].node if op else r.node for r, op in zip(self.graph.outputs, self.space.reduced, strict=True)]
         low, high = 0, min(self.space.extents[i] for i in sources)
-        seen = set()
+        seen: set[tuple[int, int]] = set()
         pending = [(r.node, 0) for r in self.graph.outputs]
         while pending:
             i, shift = pending.pop()
@@ -499,4 +499,3 @@ class _Body:
     def _pair(self, k: int, x: str, y: str) -> str:
         element = ELEMENT[self._dtype(k).name]
         return self._combined(self.one, k, *[self.assembly.new(f"extractelement <1 x {element}> {v}, i64 0") for v in (x, y)])
-

@@ -24,8 +24,8 @@ from .space import SUMS
 MAX_HELD = 1024
 """Elements of an array that is taken apart."""
 
-MAX_LINES = 16_000
-"""Of a function's text: about a second of LLVM's time."""
+MAX_LINES = 8_000
+"""Of a function's text: less than a second of LLVM's time."""
 
 MAX_SCRATCH_BYTES = 16 << 20
 """Of arrays in memory between one loop and the next."""

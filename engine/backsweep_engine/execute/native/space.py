@@ -90,7 +90,8 @@ def _whole(shapes: Sequence[tuple[int, ...]], shifted: bool) -> tuple[int, ...]:
 
 def _arrays(graph: Graph) -> tuple[dict[int, int], list[Array]]:
     """The position of each array that is read, and the arrays that are the graph's own constants."""
-    places, constants = {i: i for i in range(graph.arity)}, []
+    places = {i: i for i in range(graph.arity)}
+    constants: list[Array] = []
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
         attributes = dict(node.attributes)
@@ -177,5 +178,7 @@ def flops(space: Space) -> int:
     for node in space.graph.nodes[space.graph.arity :]:
         op = lookup(node.op)
         types = tuple([space.graph.type_of(r).with_shape(()) for r in node.operands])
-        total += 1 if node.op in SUMS or op.view or node.op in ("pad", "slice") else op.cost(types, (node.types[0].with_shape(()),), **dict(node.attributes)).flops
+        total += (
+            1 if node.op in SUMS or op.view or node.op in ("pad", "slice") else op.cost(types, (node.types[0].with_shape(()),), **dict(node.attributes)).flops
+        )
     return max(1, total)

@@ -197,7 +197,25 @@ def test_special_values_are_those_of_numpy(name: str, width: int) -> None:
             np.testing.assert_allclose(got[fine], want[fine], rtol=16 * info.eps, err_msg=f"{dtype} {attributes}")
 
 
-SIGNED = ("negative", "multiply", "divide", "reciprocal", "sqrt", "sin", "tan", "tanh", "arcsin", "arctan", "sinh", "arcsinh", "arctanh", "expm1", "log1p", "cbrt", "erf")
+SIGNED = (
+    "negative",
+    "multiply",
+    "divide",
+    "reciprocal",
+    "sqrt",
+    "sin",
+    "tan",
+    "tanh",
+    "arcsin",
+    "arctan",
+    "sinh",
+    "arcsinh",
+    "arctanh",
+    "expm1",
+    "log1p",
+    "cbrt",
+    "erf",
+)
 SIGNED_TOO = ("floor", "ceil", "trunc", "rint", "copysign", "softsign", "arctan2")
 
 
