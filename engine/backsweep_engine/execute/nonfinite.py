@@ -14,9 +14,8 @@ import numpy as np
 from ..graph import Graph, Ref
 from ..ops.op import Structured, lookup
 from ..transforms.rewrite import as_tuple
-from .executor import Array, never
-from .program import program_of
-from .structured import runner
+from .executor import Array
+from .program import alone
 
 
 def is_finite(array: Array) -> bool:
@@ -37,7 +36,7 @@ def finite_nodes(graph: Graph, inputs: Sequence[Array]) -> list[bool]:
             op, attributes = lookup(node.op), dict(node.attributes)
             operands = [values[ref.node][ref.result] for ref in node.operands]
             if isinstance(op.derivative, Structured):
-                values[i] = runner(node, program_of)([np.asarray(x, order="C") for x in operands], never)
+                values[i] = alone(graph, node).run([np.asarray(x, order="C") for x in operands])
             else:
                 assert op.apply is not None, f"{node.op} should have been expanded"
                 values[i] = [np.asarray(y) for y in as_tuple(op.apply(*operands, **attributes))]

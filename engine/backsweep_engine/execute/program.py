@@ -1,58 +1,55 @@
-"""A Graph becomes a Program: straight-line steps over preallocated buffers.
+"""A Graph becomes a Program: straight-line steps over one arena of memory.
 
-A Program is immutable and may be run by several threads at once: its buffers live in a Workspace,
-one per running call, pooled. Results never alias a workspace or an input. NumPy's floating-point
-warnings are off: NaN and infinity are answers, and who made them is found by nonfinite.py.
+A Program is immutable and may be run by several threads at once: each running call has a Workspace
+of its own, an arena with the views of it that the steps write to, and workspaces are pooled. Results
+never alias a workspace or an input. The first call interprets the steps; from the second on, and in
+loops, they are generated Python (CONTRACT B6), the same kernels on the same memory and so the same
+bits. NumPy's floating-point warnings are off: NaN and infinity are answers, and who made them is
+found by nonfinite.py.
 """
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ..errors import Cancelled, Error, Fault
-from ..graph import Graph, Node
+from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Structured, lookup
 from ..plan.cost import node_cost
-from ..plan.memory import Layout, layout, places
+from ..plan.memory import ALIGNMENT, Layout, Unit, layout
 from ..transforms.expand import expand
 from .executor import Array, Stop, never
-from .structured import Runner, runner
-
-FLOPS_BETWEEN_STOPS = 10_000_000
-"""stop() is asked at least this often (CONTRACT B7): some milliseconds of work."""
+from .source import Place, Source, halt, names, place_in, place_of, unpacked
+from .structured import Run, Runner, runner
+from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
 
 MAX_POOLED_BYTES = 256 << 20
-"""Of all idle workspaces together; one that does not fit goes back to the system after its call."""
+"""Of the workspaces that all programs keep; beyond it one goes back to the system after its call."""
 
 
-Workspace = list[tuple[Array, ...]]
-"""For each node the views of its buffer that its results are written to, none where it has no buffer."""
+class Step(NamedTuple):
+    """`form` on the values in slots `operands`, results to slots `results`.
 
+    "ufunc": call(*operands, result). "kernel": call(*operands, out=result), a tuple for several. "view": the result is what
+    call(*operands) returns. "runner": the runner number `call`, bound to the workspace, on both as sequences and on stop.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One node: `run` on the values in slots `operands`, with `out=` the workspace's view (a tuple for several results) where it has a buffer."""
-
-    node: int
-    slot: int
-    """of its first result; further ones follow"""
+    form: str
+    call: Any
     operands: tuple[int, ...]
-    run: Callable[..., Any]
-    into: bool
-    ask: bool
-    """whether to ask stop() before it"""
-    structured: Runner | None = None
-    """what runs a node that holds graphs: all its results, allocated anew"""
-    drops: tuple[int, ...] = ()
-    """slots whose values are let go after it"""
+    results: tuple[int, ...]
+    place: Place
+    ask: bool = False
+    """whether stop() is asked before it"""
 
 
 class Program:
@@ -64,142 +61,254 @@ class Program:
     def __init__(self, graph: Graph) -> None:
         graph = expand(graph)
         self.layout: Layout = layout(graph)
-        self.constants: dict[int, Array] = {}
-        self.steps: list[Step] = []
-        self._nodes = graph.nodes
-        self._arity = graph.arity
         # Every result of every node has a slot; inputs come first and have one each.
-        first = [0, *accumulate(len(node.types) for node in graph.nodes)]
-        self._slots = first[-1]
-        self._outputs = [(first[ref.node] + ref.result, self.layout.owned[ref.node]) for ref in graph.outputs]
-        self._pool = _Pool(sum(self.layout.sizes))
+        self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
+        self._arity = graph.arity
+        self._outs = [(t.shape, t.dtype) for t in graph.output_types]
+        self._results = {self._slot(ref): k for ref, k in self.layout.result.items()}
+        self.constants: dict[int, Array] = {}
+        self._views: list[tuple[int, int, Type]] = []
+        """(slot, where in the arena, type) of what lives there"""
+        self._fixed: list[Step] = []
+        """views of the arena and of constants: made once per workspace"""
+        self._steps: list[Step] = []
+        self._runners: list[tuple[Runner, tuple[int, int]]] = []
+        self._programs: dict[str, Program] = {}
+        self._lay_out(graph)
+        self._runs = 0
+        self._pool = _Pool(self.layout.arena_bytes)
+
+    def _slot(self, ref: Ref) -> int:
+        return self._first[ref.node] + ref.result
+
+    def _lay_out(self, graph: Graph) -> None:
+        kept = set(range(self._arity)) | set(self._results)
+        """slots that are there only once a call runs"""
         flops = 0
-        programs: dict[str, Program] = {}
-
-        def shared(held: Graph) -> Program:
-            if held.fingerprint not in programs:
-                programs[held.fingerprint] = program_of(held)
-            return programs[held.fingerprint]
-
-        for i in range(graph.arity, len(graph.nodes)):
-            node = graph.nodes[i]
-            op, attributes = lookup(node.op), dict(node.attributes)
-            operands = tuple([first[n] + r for n, r in node.operands])
-            drops = tuple([slot for n in self.layout.dropped[i] for slot in range(first[n], first[n + 1])])
-            if isinstance(op.derivative, Structured):
-                self.steps.append(Step(i, first[i], operands, _never_called, False, True, runner(node, shared), drops))
-                continue
-            assert op.apply is not None, f"{node.op} should have been expanded"
-            run = partial(op.apply, **attributes) if attributes else op.apply
+        for unit in self.layout.units:
+            node = graph.nodes[unit.nodes[0]]
             if not node.operands:
-                self.constants[first[i]] = run()
+                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(node)[0]()
                 continue
-            flops += node_cost(graph, node).flops
-            ask = flops > FLOPS_BETWEEN_STOPS
+            step = self._step(graph, unit)
+            for slot, ref in [(self._slot(Ref(i, r)), Ref(i, r)) for i in unit.nodes for r in range(len(graph.nodes[i].types))]:
+                if ref in self.layout.place:
+                    self._views.append((slot, self.layout.place[ref], graph.type_of(ref)))
+            if step.form == "view":
+                if step.operands[0] not in kept:
+                    self._fixed.append(step)
+                    continue
+                kept.update(step.results)
+            if step.form != "runner":
+                flops += node_cost(graph, node).flops
+            ask = step.form == "runner" or flops > FLOPS_BETWEEN_STOPS
             flops = 0 if ask else flops
-            copied = self.layout.copied[i]
-            self.steps.append(Step(i, first[i], operands, _copied if copied else run, copied or not op.view, ask, None, drops))
+            self._steps.append(step._replace(ask=ask))
+        given = {k: slot for slot, k in self._results.items()}
+        for k, ref in enumerate(graph.outputs):
+            if k not in given:
+                slot = self._results_slot(k)
+                self._steps.append(Step("ufunc", _put, (self._slot(ref),), (slot,), place_of(graph.nodes[ref.node])))
+                self._results[slot] = k
+
+    def _results_slot(self, k: int) -> int:
+        """A slot of its own for an output that is copied."""
+        return self._first[-1] + k
+
+    def _step(self, graph: Graph, unit: Unit) -> Step:
+        node = graph.nodes[unit.nodes[0]]
+        if unit.region is not None and unit.tiles is not None:
+            self._runners.append((Tiled(unit.region.graph, unit.tiles), unit.scratch))
+            slots = [tuple([self._slot(ref) for ref in refs]) for refs in (unit.region.inputs, unit.region.outputs)]
+            return Step("runner", len(self._runners) - 1, slots[0], slots[1], place_of(node)._replace(inside=True))
+        i = unit.nodes[0]
+        operands = tuple([self._slot(ref) for ref in node.operands])
+        results = tuple(range(self._first[i], self._first[i + 1]))
+        op = lookup(node.op)
+        if isinstance(op.derivative, Structured):
+            contiguous = [self.layout.contiguous[ref.node] for ref in node.operands]
+            self._runners.append((_Contiguous(runner(node, self._held), contiguous), unit.scratch))
+            return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
+        if self.layout.copied[i]:
+            return Step("ufunc", _reshaped, operands, results, place_of(node))
+        call, positional = kernel(node)
+        return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
+
+    def _held(self, held: Graph) -> Program:
+        """Equal graphs have one program, wherever in this graph they are held."""
+        if held.fingerprint not in self._programs:
+            self._programs[held.fingerprint] = program_of(held)
+        return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        workspace = self._pool.take() or self._workspace()
-        values: list[Any] = [None] * self._slots
-        values[: self._arity] = inputs
-        for slot, array in self.constants.items():
-            values[slot] = array
-        owned = self.layout.owned
-        step = None
+        outs = [np.empty(shape, dtype) for shape, dtype in self._outs]
+        workspace = self._pool.take()
+        warm, self._runs = self._runs > 0, 1
+        if workspace.run is None or warm > workspace.warm:
+            workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
         try:
-            with np.errstate(all="ignore"):
-                for step in self.steps:
-                    if step.ask and stop():
-                        raise Cancelled("the work was stopped")
-                    operands = [values[slot] for slot in step.operands]
-                    if step.structured is not None:
-                        results = step.structured([np.asarray(x, order="C") for x in operands], stop)
-                        values[step.slot : step.slot + len(results)] = results
-                        del results
-                    elif not step.into:
-                        values[step.slot] = step.run(*operands)
-                    else:
-                        out = _empty(self._nodes[step.node]) if owned[step.node] else workspace[step.node]
-                        step.run(*operands, out=out if len(out) > 1 else out[0])
-                        values[step.slot : step.slot + len(out)] = out
-                    for slot in step.drops:
-                        values[slot] = None
-            return self._results(values)
-        except Error as error:
-            if step is not None and step.structured is not None and not isinstance(error, Cancelled):
-                # It arose inside: of the nodes round it the outermost is one of the caller's graph.
-                error.node, error.op = self._nodes[step.node].origin, self._nodes[step.node].op
-            raise
-        except MemoryError:
-            raise
+            workspace.context.run(workspace.run, inputs, outs, stop)
         except Exception as error:
-            node = self._nodes[step.node] if step else None
-            raise Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node.origin if node else None, op=node.op if node else "") from error
+            raise _blamed(error) from (None if isinstance(error, Error) else error)
         finally:
             self._pool.give_back(workspace)
+        return outs
 
-    def _results(self, values: list[Any]) -> list[Array]:
-        """Outputs the steps allocated go out as they are, once; everything else is copied."""
-        given: set[int] = set()
-        results = []
-        for slot, owned in self._outputs:
-            fresh = owned and slot not in given
-            results.append(values[slot] if fresh else np.array(values[slot], order="C"))
-            given.add(slot)
-        return results
+    def bind(self, memory: Array, warm: bool = True) -> Run:
+        """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
+        values: list[Any] = [None] * (self._results_slot(len(self._outs)))
+        for slot, array in self.constants.items():
+            values[slot] = array
+        for slot, at, type in self._views:
+            values[slot] = memory[at : at + type.nbytes].view(type.dtype).reshape(type.shape)
+        with np.errstate(all="ignore"):
+            for step in self._fixed:
+                values[step.results[0]] = step.call(*[values[slot] for slot in step.operands])
+        bound = [part.bind(memory[at : at + size], warm) for part, (at, size) in self._runners]
+        if not warm:
+            return self._interpreter(values, bound)
+        run: Run = self._make([values[slot] for slot in self._held_slots], bound)
+        return run
 
-    def _workspace(self) -> Workspace:
-        """Views of its buffer for every node that has one."""
-        buffers = [np.empty(n, np.uint8) for n in self.layout.sizes]
-        return [_views(buffers[b], node) if b >= 0 else () for b, node in zip(self.layout.buffer, self._nodes, strict=True)]
+    def _interpreter(self, ready: Sequence[Any], bound: Sequence[Run]) -> Run:
+        """The steps one by one, for the call that would not wait for generated code."""
+
+        def interpreted(inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+            values = list(ready)
+            values[: self._arity] = inputs
+            for slot, k in self._results.items():
+                values[slot] = outs[k]
+            for form, call, operands, results, place, ask in self._steps:  # noqa: B007  # place_in reads place
+                if ask and stop():
+                    halt()
+                given = [values[slot] for slot in operands]
+                if form == "ufunc":
+                    call(*given, values[results[0]])
+                elif form == "view":
+                    values[results[0]] = call(*given)
+                elif form == "kernel":
+                    call(*given, out=values[results[0]] if len(results) == 1 else tuple([values[slot] for slot in results]))
+                else:
+                    bound[call](given, [values[slot] for slot in results], stop)
+
+        return interpreted
+
+    @cached_property
+    def _held_slots(self) -> list[int]:
+        """Slots of arena and constants, and of their views, that steps use."""
+        there = {slot for slot, _, _ in self._views} | set(self.constants) | {step.results[0] for step in self._fixed}
+        return sorted(there & {slot for step in self._steps for slot in (*step.operands, *step.results)})
+
+    @cached_property
+    def _make(self) -> Callable[..., Run]:
+        source = Source()
+        source.line(0, "def make(held, bound):")
+        source.line(1, unpacked("v", self._held_slots, "held"))
+        source.line(1, unpacked("b", range(len(self._runners)), "bound"))
+        source.line(1, "def run(inputs, outputs, stop):")
+        source.line(2, unpacked("v", range(self._arity), "inputs"))
+        source.line(2, unpacked("v", sorted(self._results, key=self._results.__getitem__), "outputs"))
+        for step in self._steps:
+            if step.ask:
+                source.line(2, "if stop(): halt()")
+            operands, results = names("v", step.operands), names("v", step.results)
+            call = f"b{step.call}" if step.form == "runner" else source.give(step.call)
+            text = {
+                "ufunc": f"{call}({operands}{results})",
+                "view": f"{results.rstrip(', ')} = {call}({operands})",
+                "kernel": f"{call}({operands}out={results.rstrip(', ') if len(step.results) == 1 else f'({results})'})",
+                "runner": f"{call}(({operands}), ({results}), stop)",
+            }[step.form]
+            source.line(2, text, step.place)
+        source.line(1, "return run")
+        return source.compiled()
+
+
+def _blamed(error: Exception) -> BaseException:
+    """The error as the caller is told it, with the node it arose in."""
+    place = place_in(error.__traceback__)
+    if isinstance(error, Error):
+        if place is not None and place.structured and not isinstance(error, Cancelled):
+            # It arose inside: of the nodes round it the outermost is one of the caller's graph.
+            error.node, error.op = place.origin, place.op
+        return error
+    if isinstance(error, MemoryError):
+        return error
+    node, op = (place.origin, place.op) if place else (None, "")
+    return Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node, op=op)
+
+
+class _Contiguous(NamedTuple):
+    """A runner whose operands are made C-contiguous where they may not be."""
+
+    runner: Runner
+    known: Sequence[bool]
+
+    def bind(self, memory: Array, warm: bool = True) -> Run:
+        run, known = self.runner.bind(memory, warm), self.known
+        if all(known):
+            return run
+
+        def copied(x: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+            run([a if k else np.asarray(a, order="C") for a, k in zip(x, known, strict=True)], outs, stop)
+
+        return copied
+
+
+@dataclass(slots=True)
+class Workspace:
+    """What one running call has to itself: memory, the function bound to it, and a context with NumPy's warnings off."""
+
+    memory: Array
+    context: contextvars.Context
+    run: Run | None = None
+    warm: bool = False
 
 
 class _Pool:
-    """The idle workspaces of one program. All pools share MAX_POOLED_BYTES."""
+    """The idle workspaces of one program. What all pools together keep is bounded by MAX_POOLED_BYTES."""
 
     _lock = threading.Lock()
-    _held_bytes = 0
+    _kept_bytes = 0
 
     def __init__(self, nbytes: int) -> None:
         self._nbytes = nbytes
         self._idle: list[Workspace] = []
 
-    def take(self) -> Workspace | None:
-        with _Pool._lock:
-            if not self._idle:
-                return None
-            _Pool._held_bytes -= self._nbytes
+    def take(self) -> Workspace:
+        try:
             return self._idle.pop()
+        except IndexError:
+            pass
+        with _Pool._lock:
+            _Pool._kept_bytes += self._nbytes
+        block = np.empty(self._nbytes + ALIGNMENT, np.uint8)
+        start = -block.__array_interface__["data"][0] % ALIGNMENT
+        # A context of its own is entered three times as fast as np.errstate.
+        context = contextvars.Context()
+        context.run(np.seterr, all="ignore")
+        return Workspace(block[start : start + self._nbytes], context)
 
     def give_back(self, workspace: Workspace) -> None:
-        with _Pool._lock:
-            if _Pool._held_bytes + self._nbytes <= MAX_POOLED_BYTES:
-                _Pool._held_bytes += self._nbytes
-                self._idle.append(workspace)
+        if _Pool._kept_bytes <= MAX_POOLED_BYTES:
+            self._idle.append(workspace)
+        else:
+            with _Pool._lock:
+                _Pool._kept_bytes -= self._nbytes
 
     def __del__(self) -> None:
         # No lock: the collector may run this in a thread that holds it; nobody else has this pool now.
-        _Pool._held_bytes -= self._nbytes * len(self._idle)
+        _Pool._kept_bytes -= self._nbytes * len(self._idle)
 
 
-def _empty(node: Node) -> tuple[Array, ...]:
-    return tuple([np.empty(t.shape, t.dtype) for t in node.types])
+def _put(x: Array, out: Array) -> None:
+    np.copyto(out, x)
 
 
-def _views(buffer: Array, node: Node) -> tuple[Array, ...]:
-    return tuple([buffer[at : at + t.nbytes].view(t.dtype).reshape(t.shape) for at, t in zip(places(node)[:-1], node.types, strict=True)])
-
-
-def _copied(x: Array, out: Array) -> None:
+def _reshaped(x: Array, out: Array) -> None:
     """A reshape that cannot be a view: the elements in C order into a contiguous place."""
     np.copyto(out.reshape(x.shape), x)
-
-
-def _never_called(*_: Any) -> Any:
-    raise AssertionError("a structured step has a runner")
 
 
 _programs: WeakKeyDictionary[Graph, Program] = WeakKeyDictionary()
@@ -212,3 +321,11 @@ def program_of(graph: Graph) -> Program:
         # Two threads may make it at once; both are equal and one is kept.
         program = _programs.setdefault(graph, Program(graph))
     return program
+
+
+def alone(graph: Graph, node: Node) -> Program:
+    """The program of one node of a graph: its operands in, its results out."""
+    inputs = tuple([Node("input", (), (("name", str(k)),), (graph.type_of(ref),), node.origin) for k, ref in enumerate(node.operands)])
+    results = range(len(node.types))
+    only = node._replace(operands=tuple([Ref(k) for k in range(len(inputs))]))
+    return Program(Graph((*inputs, only), len(inputs), tuple([Ref(len(inputs), r) for r in results]), tuple([str(r) for r in results])))

@@ -1,86 +1,146 @@
-"""How ops that hold graphs run: one function per op, from a node to what runs it.
+"""How ops that hold graphs run: one Runner per op.
 
-A Runner takes the operands, C-contiguous, and gives the results as arrays that alias neither them nor
-each other. Loops ask stop() before every trip and hold, beside their stacked results, what one
-trip holds.
+A Runner is bound to memory of its own, and then is a function of the operands, C-contiguous, and of
+the arrays its results are written to, which alias neither the operands nor each other. Loops ask
+stop() before every trip; a carry goes to and fro between its result and one more place, so a trip
+allocates nothing that lasts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import Cancelled, GraphError
 from ..graph import Graph, Node, Type
+from ..plan.memory import Layout, places
 from .executor import Array, Stop
 
-Runner = Callable[[Sequence[Array], Stop], list[Array]]
+Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
 
 
 class Program(Protocol):
-    def run(self, inputs: Sequence[Array], stop: Stop = ...) -> list[Array]: ...
+    @property
+    def layout(self) -> Layout: ...
+
+    def bind(self, memory: Array, warm: bool = ...) -> Run: ...
 
 
 ProgramOf = Callable[[Graph], Program]
 
 
+class Runner(Protocol):
+    def bind(self, memory: Array, warm: bool = ...) -> Run:
+        """`memory`: bytes, as many as the layout says. `warm`: by generated code, not interpreted."""
+        ...
+
+
 def runner(node: Node, program_of: ProgramOf) -> Runner:
     """What runs a node that holds graphs."""
-    return _RUNNERS[node.op](program_of=program_of, types=node.types, **dict(node.attributes))
+    made: Runner = _RUNNERS[node.op](program_of, node.types, **dict(node.attributes))
+    return made
 
 
-def _cond(*, then: Graph, otherwise: Graph, program_of: ProgramOf, types: Sequence[Type]) -> Runner:
-    programs = program_of(otherwise), program_of(then)
-    return lambda x, stop: programs[bool(x[0])].run(x[1:], stop)
+class _Choice:
+    def __init__(self, program_of: ProgramOf, types: Sequence[Type], then: Graph, otherwise: Graph) -> None:
+        self._programs = program_of(otherwise), program_of(then)
+
+    def bind(self, memory: Array, warm: bool = True) -> Run:
+        bound: dict[bool, Run] = {}
+
+        def run(x: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+            which = bool(x[0])
+            if which not in bound:
+                bound[which] = self._programs[which].bind(memory, warm)
+            bound[which](x[1:], outs, stop)
+
+        return run
 
 
-def _body(*, body: Graph, program_of: ProgramOf, types: Sequence[Type]) -> Runner:
-    return program_of(body).run
+def _body(program_of: ProgramOf, types: Sequence[Type], body: Graph) -> Runner:
+    return program_of(body)
 
 
-def _custom(*, primal: Graph, vjp: Graph, program_of: ProgramOf, types: Sequence[Type]) -> Runner:
-    return program_of(primal).run
+def _custom(program_of: ProgramOf, types: Sequence[Type], primal: Graph, vjp: Graph) -> Runner:
+    return program_of(primal)
 
 
-def _scan(*, body: Graph, carries: int, slices: int, length: int, reverse: bool, counted: bool, program_of: ProgramOf, types: Sequence[Type]) -> Runner:
-    program = program_of(body)
+class _Scan:
+    def __init__(self, program_of: ProgramOf, types: Sequence[Type], body: Graph, carries: int, slices: int, length: int, reverse: bool, counted: bool) -> None:
+        self._program = program_of(body)
+        self._types = types[:carries]
+        self._slices, self._length, self._reverse, self._counted = slices, length, reverse, counted
 
-    def run(operands: Sequence[Array], stop: Stop) -> list[Array]:
-        trips, x = (int(operands[0]), operands[1:]) if counted else (length, operands)
-        if trips > length:
-            raise _capped(f"{trips} trips", length)
-        carry, xs, constants = list(x[:carries]), x[carries : carries + slices], x[carries + slices :]
-        stacks = [(np.empty if trips == length else np.zeros)(t.shape, t.dtype) for t in types[carries:]]
-        for i in range(trips - 1, -1, -1) if reverse else range(trips):
-            _ask(stop)
-            results = program.run([*carry, *[a[i, ...] for a in xs], *constants], stop)
-            for stack, y in zip(stacks, results[carries:], strict=True):
-                stack[i] = y
-            carry = results[:carries]
-        return [*(carry if trips > 0 else map(np.array, carry)), *stacks]
+    def bind(self, memory: Array, warm: bool = True) -> Run:
+        carries, slices, length, counted = len(self._types), self._slices, self._length, self._counted
+        other, rest = _carried(memory, self._types)
+        body = self._program.bind(rest)
 
-    return run
+        def run(operands: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+            trips, x = (int(operands[0]), operands[1:]) if counted else (length, operands)
+            if trips > length:
+                raise _capped(f"{trips} trips", length)
+            carry, xs, constants = x[:carries], x[carries : carries + slices], x[carries + slices :]
+            last, stacks = outs[:carries], outs[carries:]
+            if trips < length:
+                for stack in stacks:
+                    stack.fill(0)
+            for left in range(trips - 1, -1, -1):
+                _ask(stop)
+                i = left if self._reverse else trips - 1 - left
+                # The last trip writes to the results themselves.
+                into = other if left % 2 else last
+                body([*carry, *[a[i, ...] for a in xs], *constants], [*into, *[stack[i, ...] for stack in stacks]], stop)
+                carry = into
+            if trips <= 0:
+                _copy(carry, last)
+
+        return run
 
 
-def _while_loop(*, condition: Graph, body: Graph, carries: int, max_trips: int, program_of: ProgramOf, types: Sequence[Type]) -> Runner:
-    holds, program = program_of(condition), program_of(body)
+class _While:
+    def __init__(self, program_of: ProgramOf, types: Sequence[Type], condition: Graph, body: Graph, carries: int, max_trips: int) -> None:
+        self._condition, self._program = program_of(condition), program_of(body)
+        self._types, self._max_trips = types[1 : 1 + carries], max_trips
 
-    def run(x: Sequence[Array], stop: Stop) -> list[Array]:
-        carry, constants, trips = list(x[:carries]), x[carries:], 0
-        stacks = [np.zeros(t.shape, t.dtype) for t in types[1 + carries :]]
-        while bool(holds.run([*carry, *constants], stop)[0]):
-            _ask(stop)
-            if trips == max_trips:
-                raise _capped(f"the condition still holds after {trips} trips", max_trips)
-            results = program.run([*carry, *constants], stop)
-            for stack, y in zip(stacks, results[carries:], strict=True):
-                stack[trips] = y
-            carry, trips = results[:carries], trips + 1
-        return [np.array(trips, np.int64), *(carry if trips else map(np.array, carry)), *stacks]
+    def bind(self, memory: Array, warm: bool = True) -> Run:
+        carries, max_trips = len(self._types), self._max_trips
+        other, rest = _carried(memory, self._types)
+        condition, body = self._condition.bind(rest), self._program.bind(rest)
+        holds = np.empty((), bool)
 
-    return run
+        def run(x: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+            last, stacks, constants = outs[1 : 1 + carries], outs[1 + carries :], x[carries:]
+            for stack in stacks:
+                stack.fill(0)
+            carry, into, after, trips = x[:carries], last, other, 0
+            while True:
+                condition([*carry, *constants], [holds], stop)
+                if not holds:
+                    break
+                _ask(stop)
+                if trips == max_trips:
+                    raise _capped(f"the condition still holds after {trips} trips", max_trips)
+                body([*carry, *constants], [*into, *[stack[trips, ...] for stack in stacks]], stop)
+                carry, into, after, trips = into, after, into, trips + 1
+            if carry is not last:
+                _copy(carry, last)
+            outs[0].fill(trips)
+
+        return run
+
+
+def _carried(memory: Array, types: Sequence[Type]) -> tuple[list[Array], Array]:
+    """A second place for what is carried, and the rest of the memory."""
+    *starts, end = places(types)
+    return [memory[at : at + t.nbytes].view(t.dtype).reshape(t.shape) for at, t in zip(starts, types, strict=True)], memory[end:]
+
+
+def _copy(values: Sequence[Array], outs: Sequence[Array]) -> None:
+    for value, out in zip(values, outs, strict=True):
+        np.copyto(out, value)
 
 
 def _ask(stop: Stop) -> None:
@@ -98,10 +158,10 @@ def _capped(got: str, most: int) -> GraphError:
     )
 
 
-_RUNNERS: dict[str, Callable[..., Runner]] = {
-    "cond": _cond,
-    "scan": _scan,
-    "while_loop": _while_loop,
+_RUNNERS: dict[str, Callable[..., Any]] = {
+    "cond": _Choice,
+    "scan": _Scan,
+    "while_loop": _While,
     "checkpoint": _body,
     "custom": _custom,
 }

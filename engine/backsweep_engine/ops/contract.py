@@ -61,7 +61,7 @@ register(
     Op(
         name="sum",
         infer=_reduced,
-        apply=lambda x, out=None, *, axes: np.sum(x, axes, out=out, dtype=x.dtype),
+        apply=lambda x, out=None, *, axes: np.add.reduce(x, axes, x.dtype, out),
         derivative=Transposes(lambda i, c, x, axes: spread(c, x.shape, axes)),
         batch=lambda mask, x, axes: call("sum", x, axes=_shifted(axes)),
         cost=_cost,
@@ -103,7 +103,7 @@ def _extreme_tangent(y: Term, x: tuple[Term, ...], t: tuple[Term, ...], axes: In
     return call("sum", share * t[0], axes=axes)
 
 
-for _name, _function in {"max": np.max, "min": np.min}.items():
+for _name, _function, _reduce in (("max", np.max, np.maximum.reduce), ("min", np.min, np.minimum.reduce)):
 
     def _extreme_infer(types: tuple[Type, ...], axes: Ints, name: str = _name) -> tuple[Type, ...]:
         reduced = _reduced(types, axes, ANY)
@@ -114,7 +114,7 @@ for _name, _function in {"max": np.max, "min": np.min}.items():
         Op(
             name=_name,
             infer=_extreme_infer,
-            apply=lambda x, out=None, *, axes, f=_function: f(x, axes, out=out),
+            apply=lambda x, out=None, *, axes, f=_reduce: f(x, axes, None, out),
             derivative=Tangent(_extreme_tangent),
             batch=lambda mask, x, axes, name=_name: call(name, x, axes=_shifted(axes)),
             cost=_cost,

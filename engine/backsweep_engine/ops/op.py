@@ -172,6 +172,7 @@ class Op:
     an operand that is not C-contiguous); None for Expansion and Structured.
     batch(mask, *x, **attributes): the op with one more axis in front of the operands masked True
     (all results gain it). cost(types in, types out, **attributes). domain: one per operand.
+    pointwise: every element of the result depends on the same element of each operand, all of one shape.
     kinks: where it is not differentiable and what is returned there. numpy: callables of NumPy whose
     calls on traced values mean this op with the operands as its arguments.
     """
@@ -187,6 +188,7 @@ class Op:
     attributes: Mapping[str, Kind] = field(default_factory=dict)
     since: int = 1
     view: bool = False
+    pointwise: bool = False
     domain: tuple[Domain, ...] = ()
     kinks: str = ""
     summary: str = ""

@@ -1,16 +1,20 @@
-"""Where each value of a graph lives: liveness, shared buffers, and the peak in bytes.
+"""Where each value of a graph lives: liveness, one arena for all that passes, and the peak in bytes.
 
 The same layout is the plan's promise and the program's workspace, so that the promise cannot drift
-from what is run. Views live where their operand lives; a buffer is reused once the last reader of
-everything in it has run; outputs are allocated anew for every call, since results never alias a
-workspace (CONTRACT B6).
+from what is run. Views live where their operand lives; a place is used again once the last reader of
+everything in it has run, by the operation that reads it last where that can write over its operand;
+outputs are allocated anew for every call, since results never alias a workspace (CONTRACT B6). What
+is computed inside a region has no place but a tile's.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -18,105 +22,167 @@ from numpy.lib.stride_tricks import as_strided
 from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Op, lookup
 from .cost import graphs_run, node_cost
+from .regions import Region, regions, units
+from .tiling import Tiling, tiling
 
 ALIGNMENT = 64
-"""Buffer sizes are rounded up to cache lines, so that near-equal values share."""
+"""Places begin at cache lines: NumPy's loops over what is not aligned take up to twice as long (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What runs as one: a node, or a region cut into tiles.
+
+    `scratch`: where in the arena its own workspace begins, a tile's values or that of the graphs it holds, and its bytes.
+    """
+
+    nodes: tuple[int, ...]
+    scratch: tuple[int, int]
+    region: Region | None = None
+    tiles: Tiling | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`buffer[i]`: the shared buffer of node i, or -1 if it has none (input, view, constant, output).
+    """`units`: what runs, in order; nodes nothing needs are left out. `place`: where in the arena a value begins, in bytes.
+    `result`: the position among the outputs of a value that is computed straight into its output. What has neither is an
+    input, a constant, a view of something, or inside a region.
 
-    `sizes`: bytes of each buffer. `owned[i]`: node i is allocated anew for every call. `copied[i]`:
-    node i is a view op whose operand is not contiguous, so it has a place of its own. The results of
-    one node share a buffer, one after the other (`places`). `dropped[i]`: the nodes whose values are let go
-    after node i: results of ops that hold graphs, which have no buffers (a checkpoint or a loop may make
-    large ones), and their views. `held_bytes`: buffers and constants, those of graphs held included, which
-    outlive a call. `peak_bytes`: these, owned values, and the most that dropped values and the temporaries of a
-    node take at once.
+    `root[i]`: the node in whose memory node i lives. `copied[i]`: node i is a view op whose operand is not contiguous,
+    so it has a place of its own. `contiguous[i]`: its results are known to be C-contiguous.
+    `arena_bytes` are kept by a program that is not running; `temporary_bytes`: the most the kernel of one node allocates;
+    `peak_bytes`: both, and constants and outputs.
     """
 
-    buffer: tuple[int, ...]
-    sizes: tuple[int, ...]
-    owned: tuple[bool, ...]
+    units: tuple[Unit, ...]
+    place: Mapping[Ref, int]
+    result: Mapping[Ref, int]
+    root: tuple[int, ...]
     copied: tuple[bool, ...]
-    dropped: tuple[tuple[int, ...], ...]
-    held_bytes: int
+    contiguous: tuple[bool, ...]
+    arena_bytes: int
+    temporary_bytes: int
     peak_bytes: int
 
 
+_layouts: WeakKeyDictionary[Graph, Layout] = WeakKeyDictionary()
+
+
 def layout(graph: Graph) -> Layout:
-    """The layout of an expanded graph."""
-    count = len(graph.nodes)
-    root, copied, contiguous = _places(graph)
-    last = [-1] * count
-    for i in range(graph.arity, count):
-        for ref in graph.nodes[i].operands:
-            last[root[ref.node]] = i
-    given = {ref.node for ref in graph.outputs}
-    lasting = {root[node] for node in given}
+    """The layout of an expanded graph, made once for as long as the graph lives."""
+    found = _layouts.get(graph)
+    if found is None:
+        found = _layouts[graph] = _layout(graph)
+    return found
 
-    buffer, owned = [-1] * count, [False] * count
-    sizes: list[int] = []
-    free: dict[int, list[int]] = {}
-    dying: list[list[int]] = [[] for _ in range(count)]
-    for i in range(graph.arity, count):
-        dying[max(last[i], i)].append(i)
-    most = passing = owned_bytes = held = 0
-    dropped: list[list[int]] = [[] for _ in range(count)]
-    ran: set[str] = set()
-    for i in range(graph.arity, count):
-        node = graph.nodes[i]
-        inner = {g.fingerprint: layout(g) for g in graphs_run(node)}
-        # Equal graphs have one program, wherever in this graph they are held.
-        held += sum(g.held_bytes for key, g in inner.items() if key not in ran)
-        ran.update(inner)
-        cost = node_cost(graph, node)
-        copies = 0 if copied[i] or all(contiguous[ref.node] for ref in node.operands) else cost.copies
-        temporary = cost.workspace + copies + max((g.peak_bytes - g.held_bytes for g in inner.values()), default=0)
-        if inner and i not in lasting:
-            owned[i] = True
-            passing += sum(t.nbytes for t in node.types)
-        elif inner or (root[i] == i and i in given and node.operands):
-            owned[i] = True
-            owned_bytes += sum(t.nbytes for t in node.types)
-        elif not node.operands:
-            held += 0 if lookup(node.op).view else sum(t.nbytes for t in node.types)
-        elif root[i] == i:
-            buffer[i] = _take(free, sizes, places(node)[-1])
-        most = max(most, passing + temporary)
-        for dead in dying[i]:
-            if dead in lasting:
+
+def _layout(graph: Graph) -> Layout:
+    root, copied, contiguous = _roots(graph)
+    found = regions(graph)
+    by_nodes = {region.nodes: region for region in found}
+    order = _needed(graph, units(graph, found), by_nodes)
+    result: dict[Ref, int] = {}
+    for k, ref in enumerate(graph.outputs):
+        if ref.node >= graph.arity and root[ref.node] == ref.node and graph.nodes[ref.node].operands:
+            result.setdefault(ref, k)
+
+    last: dict[int, int] = {}
+    for u, nodes in enumerate(order):
+        for i in nodes:
+            last[i] = u
+        for ref in _reads(graph, nodes, by_nodes):
+            last[root[ref.node]] = u
+    lasting = {root[ref.node] for ref in graph.outputs}
+    dying: list[list[int]] = [[] for _ in order]
+    for i, u in last.items():
+        if i >= graph.arity and i not in lasting:
+            dying[u].append(i)
+
+    arena = _Arena()
+    place: dict[Ref, int] = {}
+    made = []
+    temporary = constants = 0
+    for u, nodes in enumerate(order):
+        region = by_nodes.get(nodes)
+        node = graph.nodes[nodes[0]]
+        free = {i for i in dying[u] if any(Ref(i, r) in place for r in range(len(graph.nodes[i].types)))}
+        tiles = None
+        if region is not None:
+            tiles = tiling(region.graph, [contiguous[ref.node] for ref in region.inputs])
+            own, needs, written = tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
+        else:
+            copies = 0 if copied[nodes[0]] or all(contiguous[ref.node] for ref in node.operands) else node_cost(graph, node).copies
+            inner = [layout(held) for held in graphs_run(node)]
+            own = max((g.arena_bytes for g in inner), default=0) + _carried_bytes(node)
+            needs = node_cost(graph, node).workspace + copies + max((g.temporary_bytes for g in inner), default=0)
+            written = tuple([Ref(nodes[0], r) for r in range(len(node.types))])
+            if not node.operands:
+                constants += 0 if lookup(node.op).view else sum(t.nbytes for t in node.types)
+        over = _written_over(graph, node, root, contiguous, free) if region is None else None
+        for ref in written:
+            if ref in result or root[ref.node] != ref.node or not graph.nodes[ref.node].operands:
                 continue
-            if buffer[dead] >= 0:
-                free.setdefault(sizes[buffer[dead]], []).append(buffer[dead])
-            elif owned[dead]:
-                dropped[i].append(dead)
-                passing -= sum(t.nbytes for t in graph.nodes[dead].types)
-    # Outputs that are inputs, constants, views or repeated are copied out at the end.
-    seen: set[Ref] = set()
-    for ref in graph.outputs:
-        owned_bytes += 0 if owned[ref.node] and ref not in seen else graph.type_of(ref).nbytes
-        seen.add(ref)
-    held += sum(sizes)
-    return Layout(tuple(buffer), tuple(sizes), tuple(owned), tuple(copied), _with_views(dropped, root), held, held + owned_bytes + most)
+            if over is not None:
+                place[ref] = place[over]
+                free.discard(over.node)
+            else:
+                place[ref] = arena.take(graph.type_of(ref).nbytes)
+        scratch = arena.take(own)
+        made.append(Unit(nodes, (scratch, own), region, tiles))
+        arena.free(scratch, own)
+        temporary = max(temporary, needs)
+        # A result that is a place of its own and that nobody reads dies at once: it is among `dying` of its own unit.
+        for i in free | {i for i in dying[u] if i in nodes}:
+            for r, type in enumerate(graph.nodes[i].types):
+                if Ref(i, r) in place:
+                    arena.free(place[Ref(i, r)], type.nbytes)
+    outputs = sum(graph.type_of(ref).nbytes for ref in graph.outputs)
+    size = arena.size
+    return Layout(tuple(made), place, result, tuple(root), tuple(copied), tuple(contiguous), size, temporary, size + temporary + constants + outputs)
 
 
-def _with_views(dropped: list[list[int]], root: list[int]) -> tuple[tuple[int, ...], ...]:
-    """Nodes with the views that live in their memory."""
-    views: dict[int, list[int]] = {dead: [] for group in dropped for dead in group}
-    for i, r in enumerate(root):
-        if r in views:
-            views[r].append(i)
-    return tuple([tuple([i for dead in group for i in views[dead]]) for group in dropped])
+def _needed(graph: Graph, order: Sequence[tuple[int, ...]], found: Mapping[tuple[int, ...], Region]) -> list[tuple[int, ...]]:
+    """Without the views and constants that only regions read, which spell them anew."""
+    needed = {ref.node for ref in graph.outputs}
+    kept = []
+    for nodes in reversed(order):
+        if nodes in found or nodes[0] in needed or not lookup(graph.nodes[nodes[0]].op).view:
+            kept.append(nodes)
+            needed.update(ref.node for ref in _reads(graph, nodes, found))
+    return kept[::-1]
 
 
-def places(node: Node) -> tuple[int, ...]:
-    """Where in the node's buffer each of its results starts, and after the last, how long the buffer must be."""
-    return (0, *accumulate(-(-t.nbytes // ALIGNMENT) * ALIGNMENT for t in node.types))
+def _reads(graph: Graph, nodes: tuple[int, ...], found: Mapping[tuple[int, ...], Region]) -> Sequence[Ref]:
+    return found[nodes].inputs if nodes in found else graph.nodes[nodes[0]].operands
 
 
-def _places(graph: Graph) -> tuple[list[int], list[bool], list[bool]]:
+def _carried_bytes(node: Node) -> int:
+    """What a loop carries from trip to trip stands in two places by turns: its results, and one more."""
+    attributes = dict(node.attributes)
+    if "carries" not in attributes:
+        return 0
+    return places(attributes["body"].output_types[: attributes["carries"]])[-1]
+
+
+def places(types: Sequence[Type]) -> tuple[int, ...]:
+    """Where values of these types begin that stand one after the other, and after the last, how many bytes they take."""
+    return (0, *accumulate(_aligned(t.nbytes) for t in types))
+
+
+def _written_over(graph: Graph, node: Node, root: Sequence[int], contiguous: Sequence[bool], free: set[int]) -> Ref | None:
+    """The value whose place a pointwise ufunc may write its result to: an operand of its very type, whole, that nobody reads later."""
+    op = lookup(node.op)
+    if not (op.pointwise and isinstance(op.apply, np.ufunc)):
+        return None
+    for ref in node.operands:
+        at = root[ref.node]
+        type, held = graph.type_of(ref), graph.nodes[at].types
+        if at in free and type == node.types[0] and contiguous[ref.node] and len(held) == 1 and held[0].nbytes == type.nbytes:
+            return Ref(at)
+    return None
+
+
+def _roots(graph: Graph) -> tuple[list[int], list[bool], list[bool]]:
     """The node in whose memory each node lives, which view ops have to copy, and which values are known to be contiguous."""
     root, copied = list(range(len(graph.nodes))), [False] * len(graph.nodes)
     contiguous = [True] * len(graph.nodes)
@@ -155,13 +221,48 @@ def _hollow(type: Type) -> Any:
     return as_strided(np.empty((), type.dtype), type.shape, strides[::-1])
 
 
-def _take(free: dict[int, list[int]], sizes: list[int], nbytes: int) -> int:
-    """The smallest free buffer that holds nbytes without wasting more than half, else a new one.
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
-    `free`: buffers by size, last freed first (it is likely still in cache).
-    """
-    fitting = nbytes if free.get(nbytes) else min((s for s, held in free.items() if held and nbytes <= s <= 2 * nbytes), default=-1)
-    if fitting >= 0:
-        return free[fitting].pop()
-    sizes.append(nbytes)
-    return len(sizes) - 1
+
+class _Arena:
+    """Places of one block of memory: the first gap that is large enough, else at the end. Gaps are kept in order and joined."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def take(self, nbytes: int) -> int:
+        nbytes = _aligned(nbytes)
+        fits = [k for k, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)) if end - start >= nbytes]
+        if not nbytes:
+            return 0
+        if fits:
+            k = min(fits, key=lambda k: self._ends[k] - self._starts[k])
+            start = self._starts[k]
+            self._starts[k] += nbytes
+            if self._starts[k] == self._ends[k]:
+                del self._starts[k], self._ends[k]
+            return start
+        # The last gap may reach to the end: it is made longer.
+        start = self.size
+        if self._ends and self._ends[-1] == self.size:
+            start = self._starts.pop()
+            self._ends.pop()
+        self.size = start + nbytes
+        return start
+
+    def free(self, start: int, nbytes: int) -> None:
+        if not nbytes:
+            return
+        end = start + _aligned(nbytes)
+        k = bisect_left(self._starts, start)
+        if k < len(self._starts) and self._starts[k] == end:
+            end = self._ends[k]
+            del self._starts[k], self._ends[k]
+        if k and self._ends[k - 1] == start:
+            self._ends[k - 1] = end
+        else:
+            self._starts.insert(k, start)
+            self._ends.insert(k, end)

@@ -77,7 +77,7 @@ def test_buffers_are_shared_by_values_that_do_not_live_together() -> None:
             x = np.sin(x) + 1
         return np.sum(x)
 
-    assert len(Program(build(chain, x=F64[1000])).layout.sizes) == 2
+    assert Program(build(chain, x=F64[1000])).layout.arena_bytes < 2.1 * 8000, "a sum over its operand, and one place more"
 
 
 def test_no_operand_is_overwritten_while_it_is_read() -> None:
@@ -135,12 +135,12 @@ def test_stop_is_asked_before_heavy_work_and_raises_cancelled() -> None:
 def test_light_work_adds_up_to_a_question() -> None:
     def chain(x: Any) -> Any:
         for _ in range(40):
-            x = np.sin(x)
+            x = np.cumsum(x)
         return x
 
     asked: list[int] = []
-    Program(build(chain, x=F64[100_000])).run([np.zeros(100_000)], lambda: bool(asked.append(1)))
-    each = 15 * 100_000  # flops of one sine, by its record
+    Program(build(chain, x=F64[3_000_000])).run([np.zeros(3_000_000)], lambda: bool(asked.append(1)))
+    each = 3_000_000  # flops of one sum, by its record
     assert len(asked) == 40 // (FLOPS_BETWEEN_STOPS // each + 1)
 
 

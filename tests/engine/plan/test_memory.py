@@ -27,6 +27,9 @@ from support.graphs import BOOL, F64, I32, I64, build, cond, named
 SLACK = 100_000
 """Bytes that are no array of the graph's: Python's objects, and NumPy's buffers of 8192 elements while it casts."""
 
+GENERATED = 150_000
+"""Bytes a program takes beside them to generate its code: of regions and loops in its first run, its own in the second."""
+
 N = 100_000
 
 
@@ -166,9 +169,9 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
 }
 
 
-LOOSE = {"conds": 8.5, "indices": 2.5, "several results": 2.5, "iota": 2.0}
-"""A promise no run comes near would refuse what fits; most are within 1.7 of what is measured. Conds promise the workspaces
-of all their branches, since each keeps its own; take promises what it needs where an index is out of range."""
+LOOSE = {"indices": 2.5, "several results": 2.5, "iota": 2.1}
+"""A promise no run comes near would refuse what fits; most are within 1.7 of what is measured. Take promises what it needs
+where an index is out of range."""
 
 
 def _iota(x: Any) -> Any:
@@ -183,12 +186,12 @@ def test_a_run_stays_within_its_promise(name: str) -> None:
     for seed in range(2):
         inputs = draw(graph.input_types, (REALS,), seed)
         peak = measured(program, inputs) + constants
-        assert peak <= promised(graph) + SLACK
+        assert peak <= promised(graph) + SLACK + GENERATED
     first = measured(Program(graph), draw(graph.input_types, (REALS,), 0)) + constants
     assert promised(graph) <= LOOSE.get(name, 1.7) * first
 
 
-def test_what_branches_hold_is_promised_for_every_branch() -> None:
+def test_branches_work_in_one_place_by_turns() -> None:
     graph = GRAPHS["conds"]()
     program = Program(graph)
     gc.collect()
@@ -199,7 +202,7 @@ def test_what_branches_hold_is_promised_for_every_branch() -> None:
         program.run([np.array(c), x])
         peaks.append(tracemalloc.get_traced_memory()[1] - x.nbytes)
     tracemalloc.stop()
-    assert max(peaks) <= promised(graph) + SLACK
+    assert max(peaks) <= promised(graph) + SLACK + GENERATED
 
 
 def test_costs_count_flops_bytes_and_the_dearest_branch() -> None:
@@ -212,7 +215,7 @@ def test_costs_count_flops_bytes_and_the_dearest_branch() -> None:
 
 
 def test_a_promise_of_more_than_any_machine_has_is_still_a_number() -> None:
-    graph = build(lambda x: np.sum(np.exp(x)), x=F64[2**40])
+    graph = build(lambda x: np.cumsum(np.exp(x))[-1], x=F64[2**40])
     assert layout(graph).peak_bytes >= 2**43
     beyond = build(lambda x: call("exp", np.broadcast_to(x, (2**40, 2**40)).T), x=F64[1])
     assert layout(beyond).peak_bytes >= 2**83

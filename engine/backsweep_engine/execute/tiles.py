@@ -1,0 +1,163 @@
+"""A region's code: nested loops over tiles, in which every node is one call of its kernel.
+
+Which tiles, and where values are kept meanwhile, says plan/tiling.py. A whole output is written tile
+by tile and read from there; a reduction adds what each tile yields to its output, tile after tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from ..graph import Graph, Node
+from ..ops.op import lookup
+from ..plan.cost import node_cost
+from ..plan.tiling import Tiling
+from .executor import Array, Stop
+from .source import Source, names, place_of, unpacked
+
+FLOPS_BETWEEN_STOPS = 10_000_000
+"""stop() is asked at least this often (CONTRACT B7): some milliseconds of work."""
+
+_NAMED_ONLY = (np.maximum, np.minimum)
+"""Ufuncs that NumPy is about to refuse a third positional operand."""
+
+_REDUCE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+
+Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
+
+
+def kernel(node: Node) -> tuple[Callable[..., Any], bool]:
+    """The kernel of a node, and whether it takes `out` as its last positional operand (a ufunc) rather than by name."""
+    op, attributes = lookup(node.op), dict(node.attributes)
+    assert op.apply is not None, f"{node.op} should have been expanded"
+    if attributes:
+        return partial(op.apply, **attributes), False
+    return op.apply, isinstance(op.apply, np.ufunc) and op.apply not in _NAMED_ONLY
+
+
+class Tiled:
+    """Runs a region: `bind(memory)` gives the function on its inputs and outputs."""
+
+    def __init__(self, graph: Graph, tiling: Tiling) -> None:
+        self.graph = graph
+        self.tiling = tiling
+
+    def bind(self, memory: Array, warm: bool = True) -> Run:
+        tiling, inner = self.tiling, self.tiling.shape[self.tiling.axis + 1 :]
+        whole, rest = [], []
+        for i, number in enumerate(tiling.register):
+            if number >= 0:
+                dtype, at = self.graph.nodes[i].types[0].dtype, tiling.offsets[number]
+                view = memory[at : at + tiling.elements * dtype.itemsize].view(dtype).reshape((tiling.rows, *inner))
+                whole.append(view)
+                rest.append(view[: tiling.shape[tiling.axis] % tiling.rows])
+        run: Run = self._make(tuple(whole), tuple(rest))
+        return run
+
+    @cached_property
+    def _make(self) -> Callable[..., Run]:
+        return _written(self.graph, self.tiling).compiled()
+
+
+def _written(graph: Graph, tiling: Tiling) -> Source:
+    source = Source()
+    full, axis = tiling.shape, tiling.axis
+    given = {ref.node: k for k, ref in enumerate(graph.outputs)}
+    registers = [i for i, number in enumerate(tiling.register) if number >= 0]
+    swept = {i: form for i, form in tiling.forms.items() if any(d > 1 for d in form)}
+    source.line(0, "def make(whole, rest):")
+    source.line(1, "def run(inputs, outputs, stop):")
+    source.line(2, unpacked("x", range(graph.arity), "inputs"))
+    source.line(2, unpacked("o", range(len(graph.outputs)), "outputs"))
+    for i, form in tiling.forms.items():
+        shape = form if i in swept else ()
+        if i >= graph.arity:
+            constant = dict(graph.nodes[i].attributes)["value"].reshape(shape)
+            source.line(2, f"x{i} = {source.give(constant)}")
+        elif graph.nodes[i].types[0].shape != shape:
+            source.line(2, f"x{i} = x{i}.reshape({_tuple(shape)})")
+    for i, k in given.items():
+        if i in tiling.kept:
+            source.line(2, f"o{k} = o{k}.reshape({_tuple([full[g] for g in tiling.kept[i]])})")
+            source.line(2, f"o{k}.fill({source.give(_identity(graph.nodes[i]))})")
+        else:
+            source.line(2, f"o{k} = o{k}.reshape({_tuple(full)})")
+    depth = 2
+    for g in range(axis):
+        source.line(depth, f"for i{g} in range({full[g]}):")
+        depth += 1
+    outer = {i: f"x{i}" for i in swept}
+    targets = {k: f"o{k}" for k in given.values()}
+    if axis:
+        for i, form in swept.items():
+            outer[i] = f"y{i}"
+            source.line(depth, f"y{i} = x{i}[{names('', [f'i{g}' if form[g] > 1 else 0 for g in range(axis)])}...]")
+        for i, k in given.items():
+            kept = [g for g in tiling.kept.get(i, range(axis)) if g < axis]
+            targets[k] = f"p{k}"
+            source.line(depth, f"p{k} = o{k}[{names('i', kept)}...]")
+    length, rows = full[axis], tiling.rows
+    source.line(depth, f"for a in range(0, {length}, {rows}):")
+    depth += 1
+    source.line(depth, "if stop(): halt()")
+    source.line(depth, f"b = a + {rows}")
+    if registers:
+        source.line(depth, unpacked("r", registers, f"whole if b <= {length} else rest" if length % rows else "whole"))
+    for i, form in swept.items():
+        source.line(depth, f"t{i} = {outer[i]}[a:b]" if form[axis] > 1 else f"t{i} = {outer[i]}")
+    flops = 0
+    value: dict[int, str] = {i: f"t{i}" if i in swept else f"x{i}" for i in tiling.forms}
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        if node.op == "broadcast":
+            value[i] = value[node.operands[0].node]
+        elif i in tiling.kept:
+            _reduce(source, depth, node, tiling.kept[i], tiling, value[node.operands[0].node], targets[given[i]])
+        elif i not in tiling.forms:
+            flops += node_cost(graph, node).flops * tiling.elements // max(1, node.types[0].size)
+            if flops > FLOPS_BETWEEN_STOPS:
+                source.line(depth, "if stop(): halt()")
+                flops = 0
+            call, positional = kernel(node)
+            value[i] = f"r{i}"
+            if i in given:
+                value[i] = f"q{i}"
+                source.line(depth, f"q{i} = {targets[given[i]]}[a:b]")
+            operands = names("", [value[ref.node] for ref in node.operands])
+            source.line(depth, f"{source.give(call)}({operands}{'' if positional else 'out='}{value[i]})", place_of(node))
+    source.line(1, "return run")
+    return source
+
+
+def _reduce(source: Source, depth: int, node: Node, kept: tuple[int, ...], tiling: Tiling, value: str, target: str) -> None:
+    ufunc, axis = _REDUCE[node.op], tiling.axis
+    reduced = [g for g in range(len(tiling.shape)) if g not in kept]
+    within = _tuple([g - axis for g in reduced if g >= axis])
+    place = f"{target}[a:b]" if axis in kept else target
+    dtype = source.give(node.types[0].dtype)
+    reduce = source.give(ufunc.reduce)
+    if all(g > axis for g in reduced):
+        source.line(depth, f"{reduce}({value}, {within}, {dtype}, {place})", place_of(node))
+        return
+    source.line(depth, f"u = {place}")
+    part = f"{reduce}({value}, {within}, {dtype})" if within != "()" else value
+    source.line(depth, f"{source.give(ufunc)}(u, {part}, out=u)", place_of(node))
+
+
+def _identity(node: Node) -> Any:
+    dtype = node.types[0].dtype
+    if node.op == "sum":
+        return dtype.type(0)
+    if dtype.kind == "f":
+        return dtype.type(-np.inf if node.op == "max" else np.inf)
+    if dtype.kind == "b":
+        return node.op == "min"
+    return np.iinfo(dtype).min if node.op == "max" else np.iinfo(dtype).max
+
+
+def _tuple(numbers: Sequence[int]) -> str:
+    return f"({names('', numbers)})"

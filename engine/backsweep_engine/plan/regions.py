@@ -1,0 +1,211 @@
+"""Regions: which nodes run fused, a tile at a time in cache, and in which order everything runs.
+
+A region is a set of pointwise nodes of one shape too large for the cache, with the broadcasts they
+read and the reductions that end in them. What it computes on the way is never whole in memory.
+
+Nodes are grouped by *stage*: along an edge that can be fused the stage stays, along every other
+edge that leaves a region it grows. A path that leaves a region therefore cannot come back, so each
+region can run as one. Nothing here depends on more than the graph (CONTRACT B3).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..graph import Builder, Graph, Node, Ref
+from ..ops.op import lookup
+
+TILE = 16_384
+"""Elements of an array that are in work at once (128 KiB of float64); smaller arrays are not cut. Measured: see TILE_BYTES."""
+
+TILE_BYTES = 1 << 20
+"""All arrays of a region that are in work at once: about half of a core's L2 cache."""
+
+SMALLEST_TILE = 2048
+"""Below this a kernel's start costs more than the cache saves."""
+
+MAX_NODES = 500
+"""Of one region: its code stays of a size that compiles at once."""
+
+REDUCTIONS = frozenset(("sum", "max", "min"))
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Nodes of a graph that run as one.
+
+    `nodes`: ascending, the broadcasts and constants they read not counted. `inputs`: what it reads, `outputs`: what others
+    read of it, both as values of the graph it was found in. `graph`: the same computation as a graph of its own, whose inputs
+    broadcast to one shape: pointwise ops, `broadcast`, `constant`, and `sum`, `max`, `min`, which nothing in it reads.
+    """
+
+    nodes: tuple[int, ...]
+    inputs: tuple[Ref, ...]
+    outputs: tuple[Ref, ...]
+    graph: Graph
+
+
+def regions(graph: Graph) -> tuple[Region, ...]:
+    """The regions of an expanded graph, in no particular order."""
+    if not any(_is_large(node) for node in graph.nodes[graph.arity :]):
+        return ()
+    stage = _stages(graph)
+    readers: list[list[int]] = [[] for _ in graph.nodes]
+    for i in range(graph.arity, len(graph.nodes)):
+        for ref in graph.nodes[i].operands:
+            readers[ref.node].append(i)
+    _delay(graph, stage, readers)
+    found = []
+    for group in _groups(graph, stage):
+        for start in range(0, len(group), MAX_NODES):
+            part = group[start : start + MAX_NODES]
+            within = set(part)
+            if any(ref.node in within for i in part for ref in graph.nodes[i].operands):
+                found.append(_region(graph, part, readers))
+    return tuple(found)
+
+
+def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
+    """The nodes in the order they run: alone, or those of a region together. Near the graph's own order."""
+    if not found:
+        return [(i,) for i in range(graph.arity, len(graph.nodes))]
+    unit = {i: region.nodes for region in found for i in region.nodes}
+    members = {i: unit.get(i, (i,)) for i in range(graph.arity, len(graph.nodes))}
+    waiting: dict[tuple[int, ...], int] = {}
+    after: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for nodes in dict.fromkeys(members.values()):
+        before = {members[ref.node] for i in nodes for ref in graph.nodes[i].operands if ref.node >= graph.arity} - {nodes}
+        waiting[nodes] = len(before)
+        for other in before:
+            after.setdefault(other, []).append(nodes)
+    # A unit is due where its last node stands.
+    ready = [(nodes[-1], nodes) for nodes, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, nodes = heapq.heappop(ready)
+        order.append(nodes)
+        for other in after.get(nodes, ()):
+            waiting[other] -= 1
+            if not waiting[other]:
+                heapq.heappush(ready, (other[-1], other))
+    return order
+
+
+def _is_large(node: Node) -> bool:
+    return bool(node.operands) and len(node.types) == 1 and node.types[0].size > TILE and lookup(node.op).pointwise
+
+
+def _is_reduction(graph: Graph, node: Node) -> bool:
+    return node.op in REDUCTIONS and graph.type_of(node.operands[0]).size > TILE
+
+
+def _stages(graph: Graph) -> list[int]:
+    """For each node the stage it can run in at the earliest."""
+    large = [_is_large(node) for node in graph.nodes]
+    stage = [0] * len(graph.nodes)
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        shape = node.types[0].shape if large[i] else graph.type_of(node.operands[0]).shape if _is_reduction(graph, node) else None
+        for ref in node.operands:
+            n = ref.node
+            fused = large[n] and shape == graph.nodes[n].types[0].shape
+            leaves = (large[n] or _is_reduction(graph, graph.nodes[n])) and not fused
+            stage[i] = max(stage[i], stage[n] + leaves)
+    return stage
+
+
+def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> None:
+    """Nodes that only later regions read are computed there, if their operands live that long anyway.
+
+    (1 - y * y, say, which the backward sweep alone reads, where y itself is kept for it.) A node only ever moves to the stage
+    of its readers, so that no path from there leads back to it.
+    """
+    given = {ref.node for ref in graph.outputs}
+    # The stage in which each value is last read, through views too.
+    last = [0] * len(graph.nodes)
+    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+        node = graph.nodes[i]
+        for ref in node.operands:
+            last[ref.node] = max(last[ref.node], last[i] if lookup(node.op).view else stage[i])
+
+    def lives(ref: Ref, until: int) -> bool:
+        n = ref.node
+        while n >= graph.arity and graph.nodes[n].operands and lookup(graph.nodes[n].op).view:
+            n = graph.nodes[n].operands[0].node
+        return n < graph.arity or n in given or graph.nodes[n].types[0].size <= TILE or last[n] >= until
+
+    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+        node = graph.nodes[i]
+        if i in given or not readers[i] or not _is_large(node):
+            continue
+        shape = node.types[0].shape
+        stages = {stage[r] for r in readers[i]}
+        later = min(stages)
+        fits = len(stages) == 1 and all(_is_large(graph.nodes[r]) and graph.nodes[r].types[0].shape == shape for r in readers[i])
+        if fits and later > stage[i] and all(lives(ref, later) for ref in node.operands):
+            stage[i] = later
+
+
+def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
+    """The nodes of one shape and stage, those apart that share neither values nor operands."""
+    parent: dict[int, int] = {}
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    first_reader: dict[tuple[int, tuple[int, ...], Ref], int] = {}
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        large = _is_large(node)
+        if not large and not _is_reduction(graph, node):
+            continue
+        shape = node.types[0].shape if large else graph.type_of(node.operands[0]).shape
+        joined = [ref.node for ref in node.operands if ref.node in parent and _is_large(graph.nodes[ref.node]) and stage[ref.node] == stage[i]]
+        joined = [n for n in joined if graph.nodes[n].types[0].shape == shape]
+        if not large and not joined:
+            continue  # a reduction of what no region makes
+        parent[i] = i
+        for ref in node.operands:
+            if ref.node in joined:
+                parent[root(i)] = root(ref.node)
+            elif graph.type_of(ref).size > TILE and (ref.node < graph.arity or not lookup(graph.nodes[ref.node].op).view):
+                parent[root(i)] = root(first_reader.setdefault((stage[i], shape, ref), i))
+    groups: dict[int, list[int]] = {}
+    for i in parent:
+        groups.setdefault(root(i), []).append(i)
+    return list(groups.values())
+
+
+def _region(graph: Graph, nodes: Sequence[int], readers: Sequence[Sequence[int]]) -> Region:
+    within = set(nodes)
+    builder = Builder()
+    values: dict[Ref, Ref] = {}
+    inputs: list[Ref] = []
+
+    def value(ref: Ref) -> Ref:
+        if ref in values:
+            return values[ref]
+        node = graph.nodes[ref.node]
+        if node.op == "broadcast":
+            source = value(node.operands[0])
+            values[ref] = Ref(builder.add("broadcast", [source], dict(node.attributes), lambda: node.types))
+        elif node.op == "constant":
+            values[ref] = Ref(builder.add("constant", [], dict(node.attributes), lambda: node.types))
+        else:
+            values[ref] = builder.input(f"x{len(inputs)}", graph.type_of(ref))
+            inputs.append(ref)
+        return values[ref]
+
+    for i in nodes:
+        node = graph.nodes[i]
+        operands = [value(ref) for ref in node.operands]
+        builder.origin = node.origin
+        values[Ref(i)] = Ref(builder.add(node.op, operands, dict(node.attributes), lambda node=node: node.types))  # type: ignore[misc]
+    given = {ref.node for ref in graph.outputs}
+    outputs = tuple([Ref(i) for i in nodes if i in given or any(r not in within for r in readers[i])])
+    return Region(tuple(nodes), tuple(inputs), outputs, builder.build([(str(k), values[ref]) for k, ref in enumerate(outputs)]))

@@ -1,0 +1,134 @@
+"""Tiling: how a region is cut into tiles, and where in the scratch each of its values is while a tile is in work.
+
+Axes that every operand and reduction treats alike are joined first, so that most regions have one
+or two. The first axis whose rest fits into a tile is cut; axes before it are looped over. The
+order of a reduction follows from this alone: equal regions give equal bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph import Graph, Node, Type
+from ..ops.op import lookup
+from .regions import REDUCTIONS, SMALLEST_TILE, TILE, TILE_BYTES
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """`shape`: that of the iteration, alike axes joined. `axis` is cut into tiles of `rows`. `elements`: of a tile, at most.
+
+    `forms[k]`: the shape that operand k (an input or a constant) of the region is given, with a 1 where it is broadcast.
+    `kept[i]`: for a reduction node, its axes that stay. `register[i]`: the number of the register node i is computed into;
+    -1: an operand, an output or a reduction. `offsets`, `scratch_bytes`: where registers begin, and all of them.
+    `temporary_bytes`: the most a kernel allocates on a tile.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    rows: int
+    elements: int
+    forms: dict[int, tuple[int, ...]]
+    kept: dict[int, tuple[int, ...]]
+    register: tuple[int, ...]
+    offsets: tuple[int, ...]
+    scratch_bytes: int
+    temporary_bytes: int
+
+
+def tiling(graph: Graph, contiguous: Sequence[bool]) -> Tiling:
+    """The tiling of a region's graph. `contiguous`: for each input, whether it is known to be C-contiguous."""
+    full = next(node.types[0] for node in graph.nodes[graph.arity :] if lookup(node.op).pointwise).shape
+    operands = {i: _source_shape(node) for i, node in enumerate(graph.nodes) if node.op in ("input", "constant")}
+    reductions = {i: dict(node.attributes)["axes"] for i, node in enumerate(graph.nodes) if node.op in REDUCTIONS}
+    groups = _joined(full, list(operands.values()), list(reductions.values()), all(contiguous))
+    shape = tuple([math.prod(full[a] for a in group) for group in groups])
+    forms = {i: tuple([math.prod(_along(source, full, a) for a in group) for group in groups]) for i, source in operands.items()}
+    kept = {i: tuple([g for g, group in enumerate(groups) if group[0] not in axes]) for i, axes in reductions.items()}
+
+    register, sizes = _registers(graph)
+    whole = sum(forms[i] == shape for i in operands) + len(graph.outputs) - len(reductions)
+    live = 8 * whole + sum(sizes)
+    most = TILE
+    while most > SMALLEST_TILE and most * live > TILE_BYTES:
+        most //= 2
+    axis = next(a for a in range(len(shape)) if math.prod(shape[a + 1 :]) <= most)
+    inner = math.prod(shape[axis + 1 :])
+    rows = min(shape[axis], max(1, most // inner))
+    elements = rows * inner
+    offsets, at = [], 0
+    for size in sizes:
+        offsets.append(at)
+        at += -(-size * elements // ALIGNMENT) * ALIGNMENT
+    return Tiling(shape, axis, rows, elements, forms, kept, register, tuple(offsets), at, _temporary_bytes(graph, elements))
+
+
+def _source_shape(node: Node) -> tuple[int, ...]:
+    return np.shape(dict(node.attributes)["value"]) if node.op == "constant" else node.types[0].shape
+
+
+def _along(source: tuple[int, ...], full: tuple[int, ...], axis: int) -> int:
+    """How long an operand is along an axis of the iteration: 1 where it is broadcast."""
+    place = axis - (len(full) - len(source))
+    return source[place] if place >= 0 else 1
+
+
+def _joined(full: tuple[int, ...], sources: Sequence[tuple[int, ...]], reductions: Sequence[tuple[int, ...]], join: bool) -> list[list[int]]:
+    """Axes of length above 1, those together that follow each other and are alike for every operand and reduction."""
+    groups: list[list[int]] = []
+    before: object = None
+    for a in range(len(full)):
+        if full[a] == 1:
+            continue
+        key = ([_along(source, full, a) > 1 for source in sources], [a in axes for axes in reductions])
+        if groups and join and key == before:
+            groups[-1].append(a)
+        else:
+            groups.append([a])
+        before = key
+    return groups
+
+
+def _registers(graph: Graph) -> tuple[tuple[int, ...], list[int]]:
+    """The register of each node, and the bytes of an element of each register. A ufunc may write over an operand it reads last."""
+    given = {ref.node for ref in graph.outputs}
+    last = {ref.node: i for i, node in enumerate(graph.nodes) for ref in node.operands}
+    register = [-1] * len(graph.nodes)
+    sizes: list[int] = []
+    free: dict[int, list[int]] = {}
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        op = lookup(node.op)
+        dying = list(dict.fromkeys(ref.node for ref in node.operands if register[ref.node] >= 0 and last[ref.node] == i))
+        if op.pointwise and i not in given:
+            size = node.types[0].dtype.itemsize
+            over = next((n for n in dying if isinstance(op.apply, np.ufunc) and graph.nodes[n].types[0] == node.types[0]), -1)
+            if over >= 0:
+                register[i] = register[over]
+                dying.remove(over)
+            elif free.get(size):
+                register[i] = free[size].pop()
+            else:
+                register[i] = len(sizes)
+                sizes.append(size)
+        for n in dying:
+            free.setdefault(sizes[register[n]], []).append(register[n])
+    return tuple(register), sizes
+
+
+def _temporary_bytes(graph: Graph, elements: int) -> int:
+    most = 0
+    for node in graph.nodes[graph.arity :]:
+        op = lookup(node.op)
+        if op.pointwise:
+            types = [Type(graph.type_of(ref).dtype, (elements,)) for ref in node.operands]
+            most = max(most, op.cost(tuple(types), (Type(node.types[0].dtype, (elements,)),), **dict(node.attributes)).workspace)
+        elif node.op in REDUCTIONS:
+            most = max(most, elements * node.types[0].dtype.itemsize)
+    return most
