@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..text import summary
-from .plan import Axis, Plan, Promise, Sweep
+from .plan import Axis, Plan, Promise, Sweep, Tier
 
 _WHAT = {Axis.ROW: "row", Axis.COLUMN: "column", Axis.POINT: "point", Axis.WHOLE: "answer"}
 
@@ -17,6 +17,8 @@ def describe(plan: Plan) -> str:
         lines.append(f"  keeps {_count(len(residuals), 'residual')}, {bytes_text(sum(t.nbytes for _, t in residuals))}: {kept}")
     for sweep in plan.sweeps:
         lines += _sweep(sweep)
+    if plan.tier is not Tier.NUMPY:
+        lines.append(f"tier: {plan.tier.value}")
     return "\n".join(lines)
 
 

@@ -10,9 +10,17 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..graph import Graph, Type
+
+
+class Tier(enum.Enum):
+    """By what a plan is run. Tiers agree to rounding, not to the bit, so each makes a plan of its own."""
+
+    NUMPY = "numpy"
+    NATIVE = "native"
+    """compiled where it can be, NumPy elsewhere; only on machines that can compile"""
 
 
 class Axis(enum.Enum):
@@ -72,6 +80,7 @@ class Sweep:
     row_type: Type
     pieces: tuple[Type, ...] = ()
     note: str = ""
+    tier: Tier = Tier.NUMPY
 
     @property
     def blocks(self) -> int:
@@ -93,11 +102,16 @@ class Plan:
     parts: tuple[Part, ...]
     sweeps: tuple[Sweep, ...]
     promise: Promise
+    tier: Tier = Tier.NUMPY
+
+    def on(self, tier: Tier) -> Plan:
+        """The plan of the same work on another tier."""
+        return replace(self, tier=tier, sweeps=tuple([replace(s, tier=tier) for s in self.sweeps]))
 
     @property
     def key(self) -> str:
         """Equal keys on equal platforms and inputs give equal bits (hex SHA-256)."""
-        hasher = hashlib.sha256(self.once.fingerprint.encode())
+        hasher = hashlib.sha256(f"{self.tier.value} {self.once.fingerprint}".encode())
         for s in self.sweeps:
             hasher.update(repr((s.each.fingerprint, s.shared, s.given, s.rows, s.width, s.axis.value)).encode())
         return hasher.hexdigest()

@@ -245,7 +245,7 @@ def _text(error: object) -> str:
 
 def _key(sweep: Sweep) -> str:
     """Names everything of a sweep that computing a block of it needs."""
-    words = (sweep.each.fingerprint, sweep.shared, sweep.given, sweep.rows, sweep.width, sweep.axis.value)
+    words = (sweep.each.fingerprint, sweep.shared, sweep.given, sweep.rows, sweep.width, sweep.axis.value, sweep.tier.value)
     return hashlib.sha256(repr(words).encode()).hexdigest()
 
 

@@ -28,14 +28,13 @@ CALL_FLOPS = 1 << 23
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledLoop:
-    """`loop(operands, stop)` -> the node's results, owned; None where it passed its bound, which the NumPy tier then says.
+    """`loop(operands, outputs, stop)` -> whether it was done: not where it passed its bound, which the NumPy tier then says.
 
     `counted`: whether the first operand is the number of trips, `length` the most; `trips`: of one call.
     `searching`: a while_loop. Raises Cancelled.
     """
 
     code: Code
-    types: tuple[Type, ...]
     scratch: tuple[Type, ...]
     carries: int
     counted: bool
@@ -43,27 +42,31 @@ class CompiledLoop:
     length: int
     trips: int
 
-    def __call__(self, operands: Sequence[Array], stop: Stop = never) -> list[Array] | None:
-        """`operands`: the node's, C-contiguous."""
-        made, most, x = 0, int(operands[0]) if self.counted else self.length, operands[self.counted :]
-        if not self.searching and most > self.length:
-            return None
-        short = self.searching or most < self.length
-        stacked = self.types[self.searching + self.carries :]
-        results = [*[np.array(v, order="C") for v in x[: self.carries]], *[(np.zeros if short else np.empty)(t.shape, t.dtype) for t in stacked]]
-        count = np.zeros((), np.int64)
-        arrays = (*map(np.asarray, x[self.carries :]), *results, count, *[np.empty(t.shape, t.dtype) for t in self.scratch])
+    def __call__(self, operands: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
+        """`operands` and `outputs`: the node's, C-contiguous and apart."""
+        most, x, results = self.length, operands, outputs[self.searching :]
+        if self.counted:
+            most, x = int(operands[0]), operands[1:]
+            if most > self.length:
+                return False
+        for before, carried in zip(x[: self.carries], results, strict=False):
+            np.copyto(carried, before)
+        if self.searching or most < self.length:
+            for stacked in results[self.carries :]:
+                stacked.fill(0)
+        arrays = (*map(np.asarray, x[self.carries :]), *results, *outputs[: self.searching], *[np.empty(t.shape, t.dtype) for t in self.scratch])
+        made = 0
         while made < most or self.searching:
             if stop():
                 raise Cancelled("the work was stopped")
             until = min(made + self.trips, most)
             status = self.code.free(id(arrays), made, until, most)
             if status & FAILED or (status & HOLDS and until == most):
-                return None
+                return False
             made = until
             if self.searching and not status & HOLDS:
-                return [count, *results]
-        return results
+                break
+        return True
 
 
 FAILED, HOLDS = 1, 2
@@ -85,7 +88,7 @@ def compile_loop(node: Node, types: Sequence[Type]) -> CompiledLoop | None:
     length = attributes["max_trips"] if searching else attributes["length"]
     operands, stacked = list(types[counted:]), node.types[searching + carries :]
     a = Assembly(3)
-    s = Scalars(a, host, len(operands) + len(stacked) + 1)
+    s = Scalars(a, host, len(operands) + len(stacked) + searching)
     first, until, most = a.counters
     try:
         values = [in_memory(t, a.array_at_entry(k)) for k, t in enumerate(operands[carries:])]
@@ -105,4 +108,4 @@ def compile_loop(node: Node, types: Sequence[Type]) -> CompiledLoop | None:
         code = host.compile(a, straight=True)
     except Unsupported:
         return None
-    return CompiledLoop(code, node.types, tuple(s.scratch), carries, counted, searching, length, max(1, CALL_FLOPS // flops))
+    return CompiledLoop(code, tuple(s.scratch), carries, counted, searching, length, max(1, CALL_FLOPS // flops))

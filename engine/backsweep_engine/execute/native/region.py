@@ -36,7 +36,7 @@ INT64 = DTYPES["int64"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kernel:
-    """`kernel(inputs, outputs, stop)` fills the outputs: C-contiguous arrays of the graph's types.
+    """`kernel(inputs, outputs, stop)` fills the outputs, C-contiguous arrays of the graph's types, and returns True.
 
     Inputs need not be contiguous (they are copied if not) and may overlap outputs. Raises Cancelled.
     """
@@ -47,7 +47,7 @@ class Kernel:
     calls: tuple[tuple[int, int, int, int], ...]
     in_place: bool
 
-    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> None:
+    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
         reach = [_reach(y) for y in outputs]
         arrays = (*[_apart(x, reach, self.in_place) for x in inputs], *self.constants, *outputs)
         for y, identity in zip(outputs, self.identities, strict=True):
@@ -57,6 +57,7 @@ class Kernel:
             if stop():
                 raise Cancelled("the work was stopped")
             self.code.free(id(arrays), *call)
+        return True
 
 
 def _reach(x: Array) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from ...graph import Graph, Type
 from ...plan.cost import graph_cost
 from ...transforms.expand import expand
-from ..executor import Array
+from ..executor import Array, Stop, never
 from .assembly import Assembly
 from .machine import Code, machine
 from .maths import Unsupported
@@ -29,19 +29,16 @@ HELD_FLOPS = 20_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Small:
-    """`small(inputs)` -> the outputs, owned C-order arrays; None where a loop passed its bound (the NumPy tier says so)."""
+    """`small(inputs, outputs, stop)` -> whether it was done: not where a loop passed its bound, which the NumPy tier then says."""
 
     code: Code
-    outputs: tuple[Type, ...]
     scratch: tuple[Type, ...]
     held: bool
 
-    def __call__(self, inputs: Sequence[Array]) -> list[Array] | None:
-        """`inputs` in the graph's order, of its types and C-contiguous."""
-        results = [np.empty(t.shape, t.dtype) for t in self.outputs]
-        arrays = (*[x if isinstance(x, np.ndarray) else np.array(x) for x in inputs], *results, *[np.empty(t.shape, t.dtype) for t in self.scratch])
-        failed = self.code.held(id(arrays)) if self.held else self.code.free(id(arrays))
-        return None if failed else results
+    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
+        """Both in the graph's order, of its types, C-contiguous and apart. `stop` is not asked: it is over before."""
+        arrays = (*[x if isinstance(x, np.ndarray) else np.array(x) for x in inputs], *outputs, *[np.empty(t.shape, t.dtype) for t in self.scratch])
+        return not (self.code.held if self.held else self.code.free)(id(arrays))
 
 
 def compile_small(graph: Graph) -> Small | None:
@@ -64,6 +61,6 @@ def compile_small(graph: Graph) -> Small | None:
             if value.pointer != pointer:
                 s.store(value, pointer)
         a.do(f"ret i64 {a.new(f'load i64, ptr {s.failed}')}")
-        return Small(host.compile(a, straight=True), graph.output_types, tuple(s.scratch), flops <= HELD_FLOPS)
+        return Small(host.compile(a, straight=True), tuple(s.scratch), flops <= HELD_FLOPS)
     except Unsupported:
         return None

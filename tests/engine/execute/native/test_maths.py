@@ -113,11 +113,7 @@ def _points(name: str, dtype: str) -> tuple[np.ndarray[Any, Any], ...]:
 def _code(name: str, dtypes: tuple[str, ...], width: int, **attributes: Any) -> Callable[..., Any]:
     """The op on COUNT elements, compiled once."""
     graph = apply(name, [Type(DTYPES[d], (COUNT,)) for d in dtypes], attributes)
-    if width == ONE_BY_ONE:
-        small = compile_small(graph)
-        assert small is not None
-        return lambda x: small(x)[0]
-    kernel = compile_region(graph, width)
+    kernel = compile_small(graph) if width == ONE_BY_ONE else compile_region(graph, width)
     assert kernel is not None
 
     def run(x: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
