@@ -17,8 +17,8 @@ from ...plan.cost import graph_cost
 from ...transforms.expand import expand
 from ..executor import Array, Stop, never
 from .assembly import Assembly
+from .lanes import Unsupported
 from .machine import Code, machine
-from .maths import Unsupported
 from .nested import loop, while_loop
 from .scalars import Scalars, Value, in_memory
 

@@ -10,124 +10,12 @@ lane. An op, dtype or attribute without a rule raises Unsupported: the NumPy tie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import numpy as np
+from .assembly import Dtype
+from .lanes import INT64, RULES, Lanes, Unsupported, floating, rule
 
-from ...graph import DTYPES
-from .assembly import ELEMENT, SUFFIX, Assembly, Dtype, literal
-from .machine import Machine, symbol
-
-BOOL, INT64 = DTYPES["bool"], DTYPES["int64"]
 MAX_CHAIN = 5
 """Positive integer powers of floats up to this are multiplied out: x**5 takes 4 roundings, so less than 4 ulp. Others are pow's."""
-
-
-class Unsupported(Exception):
-    """This graph is not one for the native tier. Never seen outside this package."""
-
-
-class Lanes:
-    """Writes instructions on `lanes` elements at a time into an assembly."""
-
-    def __init__(self, assembly: Assembly, machine: Machine, lanes: int) -> None:
-        self.assembly, self.machine, self.lanes = assembly, machine, lanes
-
-    def type(self, dtype: Dtype) -> str:
-        return self.wide(ELEMENT[dtype.name])
-
-    def wide(self, element: str) -> str:
-        return element if self.lanes == 1 else f"<{self.lanes} x {element}>"
-
-    def constant(self, value: Any, dtype: Dtype) -> str:
-        text = literal(value, dtype)
-        if self.lanes == 1:
-            return text
-        return "<" + ", ".join([f"{ELEMENT[dtype.name]} {text}"] * self.lanes) + ">"
-
-    def spread(self, value: str, dtype: Dtype) -> str:
-        """One element in every lane."""
-        if self.lanes == 1:
-            return value
-        one = self.assembly.new(f"insertelement {self.type(dtype)} poison, {ELEMENT[dtype.name]} {value}, i64 0")
-        return self.assembly.new(f"shufflevector {self.type(dtype)} {one}, {self.type(dtype)} poison, <{self.lanes} x i32> zeroinitializer")
-
-    def operation(self, instruction: str, dtype: Dtype, *operands: str) -> str:
-        return self.assembly.new(f"{instruction} {self.type(dtype)} {', '.join(operands)}")
-
-    def convert(self, instruction: str, x: str, source: Dtype, target: Dtype) -> str:
-        return self.assembly.new(f"{instruction} {self.type(source)} {x} to {self.type(target)}")
-
-    def select(self, condition: str, dtype: Dtype, x: str, y: str) -> str:
-        return self.assembly.new(f"select {self.type(BOOL)} {condition}, {self.type(dtype)} {x}, {self.type(dtype)} {y}")
-
-    def intrinsic(self, name: str, dtype: Dtype, *operands: str) -> str:
-        suffix = SUFFIX[dtype.name] if self.lanes == 1 else f"v{self.lanes}{SUFFIX[dtype.name]}"
-        type = self.type(dtype)
-        function = self.assembly.intrinsic(f"llvm.{name}.{suffix}", type, (type,) * len(operands))
-        return self.assembly.new(f"call {type} {function}({', '.join(f'{type} {x}' for x in operands)})")
-
-    def function(self, name: str, dtype: Dtype, *operands: str) -> str:
-        """A function of the platform's by its C name."""
-        if self.lanes > 1 and not self.machine.vector_function(name, len(operands), self.lanes, dtype):
-            return self._one_by_one(name, dtype, operands)
-        if self.lanes == 1 and not self.machine.scalar_function(name, dtype):
-            raise Unsupported(name)
-        type = self.type(dtype)
-        function = self.assembly.external(symbol(name, self.lanes, dtype), type, (type,) * len(operands))
-        return self.assembly.new(f"call {type} {function}({', '.join(f'{type} {x}' for x in operands)})")
-
-    def _one_by_one(self, name: str, dtype: Dtype, operands: Sequence[str]) -> str:
-        type, single = self.type(dtype), Lanes(self.assembly, self.machine, 1)
-        result = "poison"
-        for lane in range(self.lanes):
-            elements = [self.assembly.new(f"extractelement {type} {x}, i64 {lane}") for x in operands]
-            y = single.function(name, dtype, *elements)
-            result = self.assembly.new(f"insertelement {type} {result}, {ELEMENT[dtype.name]} {y}, i64 {lane}")
-        return result
-
-    def compare(self, predicate: str, dtype: Dtype, x: str, y: str) -> str:
-        """`predicate` as LLVM spells it: o.. or u.. of floats, s.. of integers, eq, ne."""
-        return self.operation(("fcmp " if dtype.kind == "f" else "icmp ") + predicate, dtype, x, y)
-
-    def both(self, x: str, y: str) -> str:
-        return self.operation("and", BOOL, x, y)
-
-    def either(self, x: str, y: str) -> str:
-        return self.operation("or", BOOL, x, y)
-
-    def inverse(self, x: str) -> str:
-        return self.operation("xor", BOOL, x, self.constant(True, BOOL))
-
-    def is_nan(self, dtype: Dtype, x: str) -> str:
-        return self.compare("uno", dtype, x, x)
-
-
-Rule = Callable[..., str]
-RULES: dict[str, Rule] = {}
-"""rule(lanes, dtype, *operands, **attributes) -> the result."""
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    def mark(function: Rule) -> Rule:
-        for name in names:
-            RULES[name] = function
-        return function
-
-    return mark
-
-
-def write(lanes: Lanes, op: str, dtype: Dtype, operands: Sequence[str], attributes: Mapping[str, Any]) -> str:
-    """The instructions of one pointwise op. `dtype`: of its operands, of `where` its branches'."""
-    if op not in RULES:
-        raise Unsupported(op)
-    return RULES[op](lanes, dtype, *operands, **attributes)
-
-
-def _floating(dtype: Dtype) -> None:
-    if dtype.kind != "f":
-        raise Unsupported(dtype.name)
 
 
 # Arithmetic. Integers wrap, bools are "or" and "and", as in NumPy.
@@ -164,7 +52,7 @@ def _scale(l: Lanes, dtype: Dtype, p: str, t: str) -> str:
 
 @rule("divide")
 def _divide(l: Lanes, dtype: Dtype, x: str, y: str) -> str:
-    _floating(dtype)
+    floating(dtype)
     return l.operation("fdiv", dtype, x, y)
 
 
@@ -199,7 +87,7 @@ _FUNCTIONS |= {"power": "pow", "hypot": "hypot", "erf": "erf", "erfc": "erfc"}
 
 def _function(name: str, theirs: str) -> None:
     def write_it(l: Lanes, dtype: Dtype, *x: str) -> str:
-        _floating(dtype)
+        floating(dtype)
         return l.function(theirs, dtype, *x)
 
     RULES[name] = write_it
@@ -211,7 +99,7 @@ for _ours, _theirs in _FUNCTIONS.items():
 for _ours, _theirs in {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "nearbyint", "copysign": "copysign"}.items():
 
     def _exactly(l: Lanes, dtype: Dtype, *x: str, name: str = _theirs) -> str:
-        _floating(dtype)
+        floating(dtype)
         return l.intrinsic(name, dtype, *x)
 
     RULES[_ours] = _exactly
@@ -239,7 +127,7 @@ def _exp(l: Lanes, dtype: Dtype, x: str) -> str:
     x = n log 2 + r with |r| <= log(2) / 2, the series at r by fused products, and 2**n in two factors,
     so that a subnormal result is rounded once (Muller, Elementary Functions, 11.4).
     """
-    _floating(dtype)
+    floating(dtype)
     if l.lanes == 1 or dtype.itemsize == 4 or not l.machine.fused:
         return l.function("exp", dtype, x)
 
@@ -338,129 +226,3 @@ def _entr(l: Lanes, dtype: Dtype, x: str) -> str:
     zero = l.constant(0, dtype)
     value = l.select(l.compare("oeq", dtype, x, zero), dtype, zero, value)
     return l.select(l.compare("olt", dtype, x, zero), dtype, l.constant(-math.inf, dtype), value)
-
-
-# Choices. NaN wins in maximum, minimum and clip, and loses in fmax and fmin.
-
-
-def _extreme(name: str, floats: str, integers: str, bools: str, nan_wins: bool) -> None:
-    def write_it(l: Lanes, dtype: Dtype, x: str, y: str) -> str:
-        if dtype.kind == "b":
-            return l.operation(bools, dtype, x, y)
-        if dtype.kind == "i":
-            return l.select(l.compare(integers, dtype, x, y), dtype, x, y)
-        first = l.either(l.compare(floats, dtype, x, y), l.is_nan(dtype, x if nan_wins else y))
-        return l.select(first, dtype, x, y)
-
-    RULES[name] = write_it
-
-
-_extreme("maximum", "oge", "sge", "or", True)
-_extreme("minimum", "ole", "sle", "and", True)
-_extreme("fmax", "oge", "sge", "or", False)
-_extreme("fmin", "ole", "sle", "and", False)
-
-
-@rule("clip")
-def _clip(l: Lanes, dtype: Dtype, x: str, low: str, high: str) -> str:
-    return RULES["minimum"](l, dtype, RULES["maximum"](l, dtype, x, low), high)
-
-
-@rule("relu")
-def _relu(l: Lanes, dtype: Dtype, x: str) -> str:
-    _floating(dtype)
-    return RULES["maximum"](l, dtype, x, l.constant(0, dtype))
-
-
-@rule("sign")
-def _sign(l: Lanes, dtype: Dtype, x: str) -> str:
-    zero, floats = l.constant(0, dtype), "o" if dtype.kind == "f" else "s"
-    below = l.select(l.compare(f"{floats}lt", dtype, x, zero), dtype, l.constant(-1, dtype), zero)
-    sign = l.select(l.compare(f"{floats}gt", dtype, x, zero), dtype, l.constant(1, dtype), below)
-    return l.select(l.is_nan(dtype, x), dtype, x, sign) if dtype.kind == "f" else sign
-
-
-@rule("heaviside")
-def _heaviside(l: Lanes, dtype: Dtype, x: str, at_0: str) -> str:
-    zero = l.constant(0, dtype)
-    step = l.select(l.compare("olt", dtype, x, zero), dtype, zero, l.constant(1, dtype))
-    step = l.select(l.compare("oeq", dtype, x, zero), dtype, at_0, step)
-    return l.select(l.is_nan(dtype, x), dtype, x, step)
-
-
-@rule("where")
-def _where(l: Lanes, dtype: Dtype, condition: str, x: str, y: str) -> str:
-    return l.select(condition, dtype, x, y)
-
-
-# Predicates and logic.
-
-for _name, _predicates in {
-    "less": ("olt", "slt", "ult"),
-    "less_equal": ("ole", "sle", "ule"),
-    "equal": ("oeq", "eq", "eq"),
-    "not_equal": ("une", "ne", "ne"),
-}.items():
-
-    def _comparison(l: Lanes, dtype: Dtype, x: str, y: str, predicates: tuple[str, ...] = _predicates) -> str:
-        return l.compare(predicates["fib".index(dtype.kind)], dtype, x, y)
-
-    RULES[_name] = _comparison
-
-for _name, _instruction in {"logical_and": "and", "logical_or": "or", "logical_xor": "xor"}.items():
-    RULES[_name] = lambda l, dtype, x, y, instruction=_instruction: l.operation(instruction, dtype, x, y)
-RULES["logical_not"] = lambda l, dtype, x: l.inverse(x)
-
-
-def _infinite(dtype: Dtype) -> Any:
-    return np.array(math.inf, dtype)
-
-
-@rule("isnan")
-def _isnan(l: Lanes, dtype: Dtype, x: str) -> str:
-    _floating(dtype)
-    return l.is_nan(dtype, x)
-
-
-@rule("isinf")
-def _isinf(l: Lanes, dtype: Dtype, x: str) -> str:
-    _floating(dtype)
-    return l.compare("oeq", dtype, _abs(l, dtype, x), l.constant(_infinite(dtype), dtype))
-
-
-@rule("isfinite")
-def _isfinite(l: Lanes, dtype: Dtype, x: str) -> str:
-    _floating(dtype)
-    return l.compare("one", dtype, _abs(l, dtype, x), l.constant(_infinite(dtype), dtype))
-
-
-@rule("signbit")
-def _signbit(l: Lanes, dtype: Dtype, x: str) -> str:
-    _floating(dtype)
-    return l.compare("olt", dtype, l.intrinsic("copysign", dtype, l.constant(1, dtype), x), l.constant(0, dtype))
-
-
-@rule("stop_gradient")
-def _itself(l: Lanes, dtype: Dtype, x: str) -> str:
-    return x
-
-
-@rule("cast")
-def _cast(l: Lanes, source: Dtype, x: str, dtype: Dtype) -> str:
-    if source == dtype:
-        return x
-    if dtype.kind == "b":
-        return l.compare("une" if source.kind == "f" else "ne", source, x, l.constant(0, source))
-    wider = dtype.itemsize > source.itemsize
-    if source.kind == "b":
-        return l.convert("uitofp" if dtype.kind == "f" else "zext", x, source, dtype)
-    if source.kind == "i":
-        return l.convert("sitofp" if dtype.kind == "f" else "sext" if wider else "trunc", x, source, dtype)
-    if dtype.kind == "f":
-        return l.convert("fpext" if wider else "fptrunc", x, source, dtype)
-    # What C leaves undefined, beyond the integers and NaN, is the least integer in NumPy on x86.
-    least, beyond = -(2.0 ** (8 * dtype.itemsize - 1)), 2.0 ** (8 * dtype.itemsize - 1)
-    inside = l.compare("olt", source, x, l.constant(beyond, source))
-    inside = l.both(inside, l.compare("oge", source, x, l.constant(least, source)))
-    safe = l.select(inside, source, x, l.constant(0, source))
-    return l.select(inside, dtype, l.convert("fptosi", safe, source, dtype), l.constant(int(least), dtype))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...graph import Graph, Node, Type
 from .assembly import ELEMENT
-from .maths import Unsupported
+from .lanes import Unsupported
 from .scalars import INT64, Scalars, Value, in_memory
 
 MAX_KEPT = 32

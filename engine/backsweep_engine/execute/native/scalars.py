@@ -17,9 +17,10 @@ import numpy as np
 from ...graph import DTYPES, Graph, Node, Type
 from ...ops.op import lookup
 from .assembly import ELEMENT, STORED, Assembly, Dtype, literal
+from .lanes import Lanes, Unsupported
 from .machine import Machine
-from .maths import RULES, Lanes, Unsupported, write
 from .space import SUMS
+from .table import RULES, write
 
 MAX_HELD = 1024
 """Elements of an array that is taken apart."""

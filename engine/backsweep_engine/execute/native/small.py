@@ -16,8 +16,8 @@ from ...plan.cost import graph_cost
 from ...transforms.expand import expand
 from ..executor import Array, Stop, never
 from .assembly import Assembly
+from .lanes import Unsupported
 from .machine import Code, machine
-from .maths import Unsupported
 from .scalars import Scalars, in_memory
 
 MAX_FLOPS = 1 << 24

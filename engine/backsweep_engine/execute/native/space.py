@@ -16,7 +16,8 @@ import numpy as np
 from ...graph import Graph, Ref, Type
 from ...ops.op import lookup
 from ..executor import Array
-from .maths import RULES, Unsupported
+from .lanes import Unsupported
+from .table import RULES
 
 MAX_NODES = 400
 """Of a region: beyond, code grows faster than what fusing saves."""

@@ -18,9 +18,9 @@ from support.graphs import apply
 
 pytest.importorskip("llvmlite", reason="the extra [native] is not installed")
 from backsweep_engine.execute.native.machine import machine
-from backsweep_engine.execute.native.maths import RULES
 from backsweep_engine.execute.native.region import compile_region
 from backsweep_engine.execute.native.small import compile_small
+from backsweep_engine.execute.native.table import RULES
 
 WIDTHS = (512, 256, 128)
 """The first is this machine's, if it has none as wide its widest; the others are what other machines run."""

@@ -17,7 +17,8 @@ from support.graphs import BOOL, F32, F64, I32, I64, build
 from support.run import run
 
 pytest.importorskip("llvmlite", reason="the extra [native] is not installed")
-from backsweep_engine.execute.native.region import BLOCK, compile_region
+from backsweep_engine.execute.native.region import compile_region
+from backsweep_engine.execute.native.sums import BLOCK
 
 Array = np.ndarray[Any, Any]
 
