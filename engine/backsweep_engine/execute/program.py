@@ -65,9 +65,9 @@ class Program:
 
     def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY) -> None:
         graph = expand(graph)
-        self._tier = tier
         self._whole = whole_code(graph, tier)
-        """the whole graph in one call"""
+        """the whole graph in one call; its parts are then run only where a loop passes its bound"""
+        self._tier = tier if self._whole is None else Tier.NUMPY
         self.layout: Layout = layout(graph)
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]

@@ -13,7 +13,6 @@ import numpy as np
 
 from ...errors import Cancelled
 from ...graph import Graph, Node, Type
-from ...plan.cost import graph_cost
 from ...transforms.expand import expand
 from ..executor import Array, Stop, never
 from .assembly import Assembly
@@ -21,9 +20,10 @@ from .lanes import Unsupported
 from .machine import Code, machine
 from .nested import loop, while_loop
 from .scalars import Scalars, Value, in_memory
+from .work import work
 
-CALL_FLOPS = 1 << 23
-"""Of the trips of one call: at most some 20 ms; a body of more than this is left to the NumPy tier."""
+CALL_WORK = 1 << 23
+"""Operations of the trips of one call: at most some 20 ms; a body of more than this is left to the NumPy tier."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,8 +81,8 @@ def compile_loop(node: Node, types: Sequence[Type]) -> CompiledLoop | None:
     attributes = dict(node.attributes)
     searching, counted = node.op == "while_loop", bool(attributes.get("counted"))
     body: Graph = expand(attributes["body"])
-    flops = max(1, sum(graph_cost(g).flops for g in ((body, attributes["condition"]) if searching else (body,))))
-    if flops > CALL_FLOPS:
+    operations = sum(map(work, (body, expand(attributes["condition"])) if searching else (body,)))
+    if operations > CALL_WORK:
         return None
     carries, slices = attributes["carries"], attributes.get("slices", 0)
     length = attributes["max_trips"] if searching else attributes["length"]
@@ -108,4 +108,4 @@ def compile_loop(node: Node, types: Sequence[Type]) -> CompiledLoop | None:
         code = host.compile(a, straight=True)
     except Unsupported:
         return None
-    return CompiledLoop(code, tuple(s.scratch), carries, counted, searching, length, max(1, CALL_FLOPS // flops))
+    return CompiledLoop(code, tuple(s.scratch), carries, counted, searching, length, CALL_WORK // operations)

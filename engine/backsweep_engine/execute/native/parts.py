@@ -14,7 +14,7 @@ from ...graph import Graph, Node, Type
 from ...plan.plan import Tier
 from ..executor import Array, Stop
 from .loop import compile_loop
-from .region import compile_region
+from .region import Kernel, compile_region
 from .small import compile_small
 
 _log = logging.getLogger("backsweep")
@@ -49,24 +49,29 @@ class Falling(NamedTuple):
 
 
 def whole_code(graph: Graph, tier: Tier) -> Compiled | None:
-    """Of an expanded graph that is small scalar work, or one region."""
-    return _tried(tier, compile_small, graph) or _tried(tier, compile_region, graph)
+    """Of an expanded graph that is small scalar work, or one region; its outputs are apart from all else."""
+    small: Compiled | None = _tried(tier, compile_small, graph)
+    if small is not None:
+        return small
+    kernel: Kernel | None = _tried(tier, compile_region, graph)
+    return kernel.apart if kernel is not None else None
 
 
 def region_code(graph: Graph, tier: Tier) -> Compiled | None:
-    return _tried(tier, compile_region, graph)
+    code: Compiled | None = _tried(tier, compile_region, graph)
+    return code
 
 
 def loop_code(node: Node, types: Sequence[Type], tier: Tier) -> Compiled | None:
-    return _tried(tier, compile_loop, node, types)
+    code: Compiled | None = _tried(tier, compile_loop, node, types)
+    return code
 
 
-def _tried(tier: Tier, compile: Callable[..., Any], *of: Any) -> Compiled | None:
+def _tried(tier: Tier, compile: Callable[..., Any], *of: Any) -> Any:
     if tier is not Tier.NATIVE:
         return None
     try:
-        code: Compiled | None = compile(*of)
-        return code
+        return compile(*of)
     except Exception:
         _log.exception("a part of a program could not be compiled; NumPy runs it")
         return None

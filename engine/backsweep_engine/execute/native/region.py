@@ -42,7 +42,11 @@ class Kernel:
 
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
         reach = [_reach(y) for y in outputs]
-        arrays = (*[_apart(x, reach, self.in_place) for x in inputs], *self.constants, *outputs)
+        return self.apart([_apart(x, reach, self.in_place) for x in inputs], outputs, stop)
+
+    def apart(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
+        """The same for inputs that are known to be C-contiguous and to overlap no output."""
+        arrays = (*inputs, *self.constants, *outputs)
         for y, start in zip(outputs, self.identities, strict=True):
             if start is not None:
                 y.fill(start)

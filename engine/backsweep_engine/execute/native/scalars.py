@@ -34,6 +34,9 @@ MAX_SCRATCH_BYTES = 16 << 20
 MAX_NUMBERED = 1 << 16
 """Elements of an array in memory of which a part is cut."""
 
+MAX_CELLS = 1 << 19
+"""Elements of all values of a function that are taken apart: what writing it holds in memory."""
+
 BOOL, INT64 = DTYPES["bool"], DTYPES["int64"]
 
 
@@ -69,6 +72,7 @@ class Scalars:
     def __init__(self, assembly: Assembly, host: Machine, first_scratch: int) -> None:
         self.assembly, self.lanes = assembly, Lanes(assembly, host, 1)
         self.scratch: list[Type] = []
+        self._cells = 0
         self._first_scratch = first_scratch
         self.failed = assembly.place("i64")
         assembly.zero(self.failed)
@@ -128,7 +132,7 @@ class Scalars:
         return self.assembly.array_at_entry(self._first_scratch + len(self.scratch) - 1)
 
     def _bounded(self) -> None:
-        if self.assembly.size > MAX_LINES:
+        if self.assembly.size > MAX_LINES or self._cells > MAX_CELLS:
             raise Unsupported("too long")
 
     # Graphs.
@@ -148,6 +152,7 @@ class Scalars:
             else:
                 results = (self._node(node, operands),)
             values.append(results)
+            self._cells += sum(len(v.cells) for v in results)
         return [values[r.node][r.result] for r in graph.outputs]
 
     def _node(self, node: Node, operands: Sequence[Value]) -> Value:

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...graph import Graph, Type
-from ...plan.cost import graph_cost
 from ...transforms.expand import expand
 from ..executor import Array, Stop, never
 from .assembly import Assembly
 from .lanes import Unsupported
 from .machine import Code, machine
 from .scalars import Scalars, in_memory
+from .work import work
 
-MAX_FLOPS = 1 << 24
-"""Of a whole graph, its loops' most trips counted: some 20 ms, within which stop() need not be asked."""
+MAX_WORK = 1 << 24
+"""Operations of a whole graph, its loops to their bounds: some 20 ms, within which stop() need not be asked."""
 
-HELD_FLOPS = 20_000
+HELD_WORK = 20_000
 """Up to so many it is over before another thread would have got its turn, and is entered without letting go of the interpreter."""
 
 
@@ -47,8 +47,8 @@ def compile_small(graph: Graph) -> Small | None:
     if host is None:
         return None
     graph = expand(graph)
-    flops = graph_cost(graph).flops
-    if flops > MAX_FLOPS:
+    operations = work(graph)
+    if operations > MAX_WORK:
         return None
     a = Assembly(0)
     s = Scalars(a, host, graph.arity + len(graph.outputs))
@@ -61,6 +61,6 @@ def compile_small(graph: Graph) -> Small | None:
             if value.pointer != pointer:
                 s.store(value, pointer)
         a.do(f"ret i64 {a.new(f'load i64, ptr {s.failed}')}")
-        return Small(host.compile(a, straight=True), tuple(s.scratch), flops <= HELD_FLOPS)
+        return Small(host.compile(a, straight=True), tuple(s.scratch), operations <= HELD_WORK)
     except Unsupported:
         return None

@@ -187,7 +187,7 @@ def test_stop_is_asked_between_calls() -> None:
     graph = build(lambda x: scan(lambda c: (np.sin(c) + 0.1,), [x], length=5_000_000)[0], x=F64[()])
     node = node_of(graph, "scan")
     compiled = compile_loop(node, [graph.type_of(r) for r in node.operands])
-    assert compiled is not None and compiled.trips * 15 <= loops.CALL_FLOPS
+    assert compiled is not None and compiled.trips * 15 <= loops.CALL_WORK
     asked = 0
 
     def stop() -> bool:
@@ -209,3 +209,16 @@ def test_a_loop_that_is_not_small_dense_work_is_none(body: Callable[..., Any]) -
     graph = build(lambda x: scan(body, [x], length=3)[0], x=F64[30, 30])
     node = node_of(graph, "scan")
     assert compile_loop(node, [graph.type_of(r) for r in node.operands]) is None
+
+
+def test_a_loop_that_only_moves_elements_can_be_stopped_too() -> None:
+    """It has no flops, but a call of all its trips would take minutes."""
+    turned = lambda c: (c[::-1],)
+    for f in (lambda x: scan(turned, [x], length=10**12)[0], lambda x: scan(lambda c: scan(turned, [c], length=10**6), [x], length=10**6)[0]):
+        graph = build(f, x=F64[2])
+        assert compile_small(graph) is None
+        node = node_of(graph, "scan")
+        compiled = compile_loop(node, [graph.type_of(r) for r in node.operands])
+        assert compiled is not None
+        with pytest.raises(Cancelled):
+            compiled([np.zeros(2)], [np.zeros(2)], iter([False, True]).__next__)
