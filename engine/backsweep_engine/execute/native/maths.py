@@ -143,14 +143,20 @@ def _exp(l: Lanes, dtype: Dtype, x: str) -> str:
     n = l.operation("fsub", dtype, shifted, number(SHIFT))
     r = l.intrinsic("fma", dtype, n, number(-LN2_HIGH), x)
     r = l.intrinsic("fma", dtype, n, number(-LN2_LOW), r)
-    series = number(1 / math.factorial(TAYLOR))
-    for k in range(TAYLOR - 1, 1, -1):
-        series = l.intrinsic("fma", dtype, series, r, number(1 / math.factorial(k)))
-    series = l.intrinsic("fma", dtype, series, l.operation("fmul", dtype, r, r), r)
+    square = l.operation("fmul", dtype, r, r)
+    # Even and odd terms apart, two short chains of products instead of a long one.
+    halves = []
+    for last in (TAYLOR - 1, TAYLOR):
+        half = number(1 / math.factorial(last))
+        for k in range(last - 2, 1, -2):
+            half = l.intrinsic("fma", dtype, half, square, number(1 / math.factorial(k)))
+        halves.append(half)
+    series = l.intrinsic("fma", dtype, halves[1], r, halves[0])
+    series = l.intrinsic("fma", dtype, series, square, r)
     series = l.operation("fadd", dtype, series, number(1.0))
     whole = l.operation("sub", INT64, bits(shifted), l.constant(SHIFT_BITS, INT64))
-    half = l.operation("ashr", INT64, whole, l.constant(1, INT64))
-    for power in (half, l.operation("sub", INT64, whole, half)):
+    lower = l.operation("ashr", INT64, whole, l.constant(1, INT64))
+    for power in (lower, l.operation("sub", INT64, whole, lower)):
         biased = l.operation("shl", INT64, l.operation("add", INT64, power, l.constant(1023, INT64)), l.constant(52, INT64))
         series = l.operation("fmul", dtype, series, l.convert("bitcast", biased, INT64, dtype))
     return series

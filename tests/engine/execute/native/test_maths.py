@@ -268,3 +268,16 @@ def test_machines_of_other_widths_are_narrower_ones() -> None:
     widest = machine()
     assert widest is not None
     assert [machine(w).width for w in WIDTHS] == [min(w, widest.width) for w in WIDTHS]  # type: ignore[union-attr]
+
+
+def test_our_exp_is_within_one_ulp() -> None:
+    """What is composed of it relies on that; where it is libmvec's or libm's, nothing is promised but four."""
+    host = machine()
+    assert host is not None
+    if not host.fused:
+        pytest.skip("no fused products here: exp is libm's")
+    random = np.random.default_rng(5)
+    x = np.concatenate([random.uniform(-745, 709.7, 600), random.normal(size=600), random.uniform(-745, -708, 100), np.exp2(random.uniform(-60, 0, 100))])
+    with mp.workdps(60):
+        exact = [mp.exp(mp.mpf(v)) for v in x.tolist()]
+    assert _ulps(_computed("exp", 512, (x,), {}), exact, np.zeros(len(x))) <= 1
