@@ -54,7 +54,7 @@ clean: ## remove the environments and everything built
 	@find engine client server tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv: python
-	@$(PYTHON) .ci/venv.py .venv backsweep -c constraints.txt -e ".[server,ray,dev]"
+	@$(PYTHON) .ci/venv.py .venv backsweep -c constraints.txt -e ".[server,ray,native,dev]"
 
 # protoc 1.76 writes code for protobuf 6.31 to 7, but itself wants protobuf < 7: hence an environment of its own.
 venv-proto: python

@@ -10,6 +10,7 @@ from typing import Any
 from backsweep_engine.answer import Answer, Collected, Work, deliver, prepare
 from backsweep_engine.errors import Error
 from backsweep_engine.execute.executor import Block, Executor
+from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
@@ -128,7 +129,7 @@ def _ask_key(ask: Ask) -> Any:
 
 def _executor(name: str, lanes: int) -> Executor:
     if name == "local":
-        return Local()
+        return Hot(Local())
     from backsweep_engine.execute.cluster.cluster import Cluster
 
     return Cluster(lanes=lanes)

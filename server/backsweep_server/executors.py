@@ -13,6 +13,7 @@ from backsweep.v1 import backsweep_pb2 as pb
 from backsweep_engine.answer import Work
 from backsweep_engine.execute.cluster.platform import numeric_platform
 from backsweep_engine.execute.executor import Block, Executor, Stop, Values
+from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.plan.plan import Axis, Plan
 from backsweep_engine.query import Check
@@ -26,7 +27,7 @@ class Executors:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._local = Local()
+        self._local = Hot(Local())
         self._cluster: Executor | None = None
 
     def of(self, work: Work) -> tuple[str, Executor]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import Cancelled
 from ..graph import Graph
-from ..plan.plan import Axis, Plan, Sweep
+from ..plan.plan import Axis, Plan, Sweep, Tier
 from ..plan.seeds import made
 from ..transforms.batch import batch
 from .executor import Array, Block, Stop, Values
@@ -18,16 +18,16 @@ from .program import Program, program_of
 
 
 @lru_cache(maxsize=256)
-def _batched(each: Graph, shared: int, width: int) -> Program:
+def batched(each: Graph, shared: int, width: int, tier: Tier) -> Program:
     """The program of a block: `each` with `width` rows of the inputs after the first `shared`."""
     mask = tuple(i >= shared for i in range(each.arity))
-    return program_of(replace(batch(each, mask, width), factors=each.factors))
+    return program_of(replace(batch(each, mask, width), factors=each.factors), tier)
 
 
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
     """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
     once = plan.once
-    results = program_of(once).run([values[name] for name in once.input_names], stop)
+    results = program_of(once, plan.tier).run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
@@ -46,7 +46,7 @@ def compute(sweep: Sweep, shared: Sequence[Array], rows: Sequence[Array], start:
     """One block: the pure function that local and cluster both call. Returns (stop - start, length)."""
     if not sweep.given:
         rows = (made(sweep.seeds, start, stop, sweep.length, sweep.each.input_types[-1].dtype),)
-    (array,) = _batched(sweep.each, len(sweep.shared), stop - start).run([*shared, *rows], halt)
+    (array,) = batched(sweep.each, len(sweep.shared), stop - start, sweep.tier).run([*shared, *rows], halt)
     return array
 
 

@@ -14,7 +14,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -26,13 +26,18 @@ from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Structured, lookup
 from ..plan.cost import node_cost
 from ..plan.memory import ALIGNMENT, Layout, Unit, layout
+from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
 from ..transforms.expand import expand
 from .executor import Array, Run, Stop, never
+from .native.parts import Falling, loop_code, region_code, whole_code
 from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
+
+MAX_NATIVE = 128
+"""Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
 
 MAX_POOLED_BYTES = 256 << 20
 """Of the workspaces that all programs keep; beyond it one goes back to the system after its call."""
@@ -60,8 +65,11 @@ class Program:
     It holds the graph's nodes but not the graph, by which `program_of` remembers it.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY) -> None:
         graph = expand(graph)
+        self._whole = whole_code(graph, tier)
+        """the whole graph in one call; its parts are then run only where a loop passes its bound"""
+        self._tier = tier if self._whole is None else Tier.NUMPY
         self.layout: Layout = layout(graph)
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
@@ -122,7 +130,9 @@ class Program:
     def _step(self, graph: Graph, unit: Unit) -> Step:
         node = graph.nodes[unit.nodes[0]]
         if unit.region is not None and unit.tiles is not None:
-            self._runners.append((Tiled(unit.region.graph, unit.tiles), unit.scratch))
+            tiled = Tiled(unit.region.graph, unit.tiles)
+            code = region_code(unit.region.graph, self._tier)
+            self._runners.append((Falling(code, tiled) if code else tiled, unit.scratch))
             slots = [tuple([self._slot(ref) for ref in refs]) for refs in (unit.region.inputs, unit.region.outputs)]
             return Step("runner", len(self._runners) - 1, slots[0], slots[1], place_of(node)._replace(inside=True))
         i = unit.nodes[0]
@@ -131,7 +141,9 @@ class Program:
         op = lookup(node.op)
         if isinstance(op.derivative, Structured):
             contiguous = [self.layout.contiguous[ref.node] for ref in node.operands]
-            self._runners.append((_Contiguous(runner(node, self._held), contiguous), unit.scratch))
+            part = runner(node, self._held)
+            code = loop_code(node, [graph.type_of(ref) for ref in node.operands], self._tier)
+            self._runners.append((_Contiguous(Falling(code, part) if code else part, contiguous), unit.scratch))
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
             return Step("ufunc", _reshaped, operands, results, place_of(node))
@@ -148,12 +160,14 @@ class Program:
     def _held(self, held: Graph) -> Program:
         """Equal graphs have one program, wherever in this graph they are held."""
         if held.fingerprint not in self._programs:
-            self._programs[held.fingerprint] = program_of(held)
+            self._programs[held.fingerprint] = program_of(held, self._tier)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
         outs = [np.empty(shape, dtype) for shape, dtype in self._outs]
+        if self._whole is not None and self._whole(inputs, outs, stop):
+            return outs
         workspace = self._pool.take()
         warm, self._runs = self._runs > 0, 1
         if workspace.run is None or warm > workspace.warm:
@@ -348,13 +362,20 @@ def _reshaped(x: Array, out: Array) -> None:
 _programs: WeakKeyDictionary[Graph, Program] = WeakKeyDictionary()
 
 
-def program_of(graph: Graph) -> Program:
-    """The program of a graph, made once for as long as the graph lives."""
+def program_of(graph: Graph, tier: Tier = Tier.NUMPY) -> Program:
+    """The program of a graph, made once for as long as the graph lives; on the native tier, as long as it is among the last used."""
+    if tier is Tier.NATIVE:
+        return _native(graph)
     program = _programs.get(graph)
     if program is None:
         # Two threads may make it at once; both are equal and one is kept.
         program = _programs.setdefault(graph, Program(graph))
     return program
+
+
+@lru_cache(maxsize=MAX_NATIVE)
+def _native(graph: Graph) -> Program:
+    return Program(graph, Tier.NATIVE)
 
 
 def alone(graph: Graph, node: Node) -> Program:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph import Graph
 from ..text import summary
 from .memory import layout
-from .plan import Axis, Plan, Promise, Sweep
+from .plan import Axis, Plan, Promise, Sweep, Tier
 from .recovery import Form, Recovery
 from .seeds import Coloured, Signs
 
@@ -25,6 +25,8 @@ def describe(plan: Plan) -> str:
     lines += [_recovery(r) for r in plan.recoveries]
     if plan.read:
         lines.append(f"holds for the values of {', '.join(sorted(plan.read))} only, which the pattern depends on")
+    if plan.tier is not Tier.NUMPY:
+        lines.append(f"tier: {plan.tier.value}")
     return "\n".join(lines)
 
 

@@ -10,11 +10,19 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..graph import Graph, Type
 from .recovery import Recovery
 from .seeds import Seeds
+
+
+class Tier(enum.Enum):
+    """By what a plan is run. Tiers agree to rounding, not to the bit, so each makes a plan of its own."""
+
+    NUMPY = "numpy"
+    NATIVE = "native"
+    """compiled where it can be, NumPy elsewhere; only on machines that can compile"""
 
 
 class Axis(enum.Enum):
@@ -79,11 +87,12 @@ class Sweep:
     pieces: tuple[Type, ...] = ()
     note: str = ""
     seeds: Seeds | None = None
+    tier: Tier = Tier.NUMPY
 
     @property
     def key(self) -> str:
         """Names everything that computing a block of it needs (hex SHA-256)."""
-        words = (self.each.fingerprint, self.shared, self.given, self.rows, self.width, self.axis.value, self.seeds.key if self.seeds else "")
+        words = (self.each.fingerprint, self.shared, self.given, self.rows, self.width, self.axis.value, self.seeds.key if self.seeds else "", self.tier.value)
         return hashlib.sha256(repr(words).encode()).hexdigest()
 
     @property
@@ -115,14 +124,19 @@ class Plan:
     """for queries whose sweeps yield compressed rows"""
     read: frozenset[str] = frozenset()
     """bound inputs whose values shaped the plan: it holds for these values only"""
+    tier: Tier = Tier.NUMPY
 
     def recovery(self, query: int) -> Recovery | None:
         return next((r for r in self.recoveries if r.query == query), None)
 
+    def on(self, tier: Tier) -> Plan:
+        """The plan of the same work on another tier."""
+        return replace(self, tier=tier, sweeps=tuple([replace(s, tier=tier) for s in self.sweeps]))
+
     @property
     def key(self) -> str:
         """Equal keys on equal platforms and inputs give equal bits (hex SHA-256)."""
-        hasher = hashlib.sha256(self.once.fingerprint.encode())
+        hasher = hashlib.sha256(f"{self.tier.value} {self.once.fingerprint}".encode())
         for s in self.sweeps:
             hasher.update(s.key.encode())
         for r in self.recoveries:

@@ -12,10 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from ..native.machine import machine
+
 
 @functools.cache
 def numeric_platform() -> str:
-    """CPU features NumPy dispatches on, NumPy and SciPy versions, BLAS builds with the kernels they chose, engine version."""
+    """CPU features NumPy dispatches on, NumPy and SciPy versions, BLAS builds with the kernels they chose, what compiles, engine version."""
     import scipy.linalg  # noqa: F401  # loads SciPy's own BLAS, so that it is seen (and pinned) below
     import threadpoolctl
 
@@ -33,7 +35,8 @@ def numeric_platform() -> str:
     except PackageNotFoundError:
         engine = "source"
     words = (sys.platform, f"numpy {np.__version__}", f"scipy {version('scipy')}", f"blas {built['name']} {built['version']}", *kernels)
-    return "; ".join((*words, f"backsweep {engine}", " ".join(features)))
+    native = machine()
+    return "; ".join((*words, native.name if native else "no native tier", f"backsweep {engine}", " ".join(features)))
 
 
 def pin_threads() -> None:

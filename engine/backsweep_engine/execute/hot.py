@@ -1,0 +1,116 @@
+"""Hot: plans that are asked again move to the native tier, in a thread of their own.
+
+What a plan is run by stands in the plan: one that proves hot gets another, with its own key, used for
+runs that begin once its code is there. No answer waits for a compiler, and no run changes its tier. How often a plan
+was asked is kept here, beside the plans; which call is the first on the other tier depends on the machine, the
+bits of a plan do not.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from ..graph import Graph
+from ..plan.plan import Plan, Tier
+from .executor import Block, Executor, Stop, Values
+from .local import batched
+from .native.machine import machine
+from .program import program_of
+
+HOT_CALLS = 16
+"""A plan asked so often will be asked again: its code costs some tenths of a second, once."""
+
+HOT_LOOP_CALLS, LONG_FLOPS = 2, 50_000
+"""One with a loop sooner, if it has so much work (tens of milliseconds by NumPy): there the code is 50 to 1000 times as fast."""
+
+LOOPS = ("scan", "while_loop")
+
+MAX_WAITING = 64
+"""Plans waiting to be compiled; others ask again later."""
+
+_log = logging.getLogger("backsweep")
+
+
+@dataclass(slots=True)
+class _Heat:
+    """Of one plan: after how many runs it is hot, runs so far, and the tier of the next. It holds no plan, by whose graph it is kept."""
+
+    needed: int
+    calls: int = 0
+    waiting: bool = False
+    tier: Tier = Tier.NUMPY
+
+
+class Hot:
+    """An Executor round one of this process: hot plans run on the native tier. Without the extra [native] it changes nothing."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._heat: WeakKeyDictionary[Graph, _Heat] = WeakKeyDictionary()
+        """by the plan's `once`, which is the plan's alone"""
+
+    @property
+    def lanes(self) -> int:
+        return self._executor.lanes
+
+    def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
+        heat = self._heat.get(plan.once)
+        if heat is None:
+            heat = self._heat.setdefault(plan.once, _Heat(HOT_LOOP_CALLS if _is_long(plan) else HOT_CALLS))
+        yield from self._executor.blocks(plan if heat.tier is plan.tier else plan.on(heat.tier), values, stop)
+        heat.calls += 1
+        if not heat.waiting and heat.calls >= heat.needed:
+            heat.waiting = _compile(plan, heat)
+
+    def close(self) -> None:
+        self._executor.close()
+
+
+def _is_long(plan: Plan) -> bool:
+    graphs = (plan.once, *[s.each for s in plan.sweeps])
+    return plan.promise.flops >= LONG_FLOPS and any(node.op in LOOPS for g in graphs for node in g.nodes)
+
+
+def compile_plan(plan: Plan) -> None:
+    """Makes all programs of the plan on the native tier: what would take time in its first run."""
+    native = plan.on(Tier.NATIVE)
+    program_of(native.once, native.tier)
+    for sweep in native.sweeps:
+        for width in {end - start for start, end in sweep.ranges()}:
+            batched(sweep.each, len(sweep.shared), width, sweep.tier)
+
+
+# One thread for the process: it sleeps unless there is something to compile.
+
+_waiting: queue.Queue[tuple[Plan, _Heat]] = queue.Queue(MAX_WAITING)
+_started = threading.Lock()
+
+
+def _compile(plan: Plan, heat: _Heat) -> bool:
+    """Whether the plan will be compiled, or never can be."""
+    try:
+        _waiting.put_nowait((plan, heat))
+    except queue.Full:
+        return False
+    if _started.acquire(blocking=False):
+        threading.Thread(target=_work, name="backsweep-native", daemon=True).start()
+    return True
+
+
+def _work() -> None:
+    while True:
+        plan, heat = _waiting.get()
+        try:
+            if machine() is not None:
+                compile_plan(plan)
+                heat.tier = Tier.NATIVE
+        except Exception:
+            _log.exception("a plan could not be compiled; it stays with NumPy")
+        finally:
+            del plan, heat
+            _waiting.task_done()

@@ -1,0 +1,77 @@
+"""What a Program asks of this tier: code for a whole graph, for a region, for a loop, or None.
+
+None on the NumPy tier, where nothing can be compiled, and for whatever has no rule. An error while
+compiling is logged and is None too: it is nobody's fault who asked for a gradient.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ...graph import Graph, Node, Type
+from ...plan.plan import Tier
+from ..executor import Array, Stop
+from .loop import compile_loop
+from .region import Kernel, compile_region
+from .small import compile_small
+
+_log = logging.getLogger("backsweep")
+
+Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
+
+
+class Compiled(Protocol):
+    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop) -> bool:
+        """Whether the outputs were filled; if not the NumPy tier is to do it. Raises Cancelled."""
+        ...
+
+
+class Part(Protocol):
+    def bind(self, memory: Array, warm: bool = ...) -> Run: ...
+
+
+class Falling(NamedTuple):
+    """Compiled code, and the part of the NumPy tier that takes over where it gives up."""
+
+    code: Compiled
+    part: Part
+
+    def bind(self, memory: Array, warm: bool = True) -> Run:
+        code, part = self
+
+        def run(inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop) -> None:
+            if not code(inputs, outputs, stop):
+                part.bind(memory, warm)(inputs, outputs, stop)
+
+        return run
+
+
+def whole_code(graph: Graph, tier: Tier) -> Compiled | None:
+    """Of an expanded graph that is small scalar work, or one region; its outputs are apart from all else."""
+    small: Compiled | None = _tried(tier, compile_small, graph)
+    if small is not None:
+        return small
+    kernel: Kernel | None = _tried(tier, compile_region, graph)
+    return kernel.apart if kernel is not None else None
+
+
+def region_code(graph: Graph, tier: Tier) -> Compiled | None:
+    code: Compiled | None = _tried(tier, compile_region, graph)
+    return code
+
+
+def loop_code(node: Node, types: Sequence[Type], tier: Tier) -> Compiled | None:
+    code: Compiled | None = _tried(tier, compile_loop, node, types)
+    return code
+
+
+def _tried(tier: Tier, compile: Callable[..., Any], *of: Any) -> Any:
+    if tier is not Tier.NATIVE:
+        return None
+    try:
+        return compile(*of)
+    except Exception:
+        _log.exception("a part of a program could not be compiled; NumPy runs it")
+        return None

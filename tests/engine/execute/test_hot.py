@@ -1,0 +1,159 @@
+"""Hot plans move to the native tier: a plan of their own, made behind the answers, that agrees to rounding."""
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backsweep_engine.errors import Cancelled, GraphError
+from backsweep_engine.execute import hot
+from backsweep_engine.execute.executor import Block, Stop, never
+from backsweep_engine.execute.hot import HOT_CALLS, HOT_LOOP_CALLS, Hot, compile_plan
+from backsweep_engine.execute.local import Local
+from backsweep_engine.graph import Graph
+from backsweep_engine.plan.describe import describe
+from backsweep_engine.plan.make import Ask, Budget, make_plan
+from backsweep_engine.plan.plan import Plan, Tier
+from backsweep_engine.query import Gradient, Jacobian, Value, ValueAndGradient
+from support.graphs import F64, I64, build, named, scan
+
+pytest.importorskip("llvmlite", reason="the extra [native] is not installed")
+
+Array = np.ndarray[Any, Any]
+
+
+class Noted:
+    """An Executor that notes the tier of each run."""
+
+    lanes = 1
+
+    def __init__(self) -> None:
+        self.tiers: list[Tier] = []
+        self._local = Local()
+
+    def blocks(self, plan: Plan, values: Mapping[str, Array], stop: Stop) -> Iterator[Block]:
+        self.tiers.append(plan.tier)
+        assert all(s.tier is plan.tier for s in plan.sweeps)
+        return self._local.blocks(plan, values, stop)
+
+    def close(self) -> None: ...
+
+
+def planned(graph: Graph, query: Any) -> Plan:
+    return make_plan(graph, [Ask(query, {})], Budget())
+
+
+def arrays(executor: Any, plan: Plan, values: Mapping[str, Array], stop: Stop = never) -> list[Array]:
+    blocks = sorted(executor.blocks(plan, values, stop), key=lambda b: (b.query, b.part, b.start))
+    return [b.array for b in blocks]
+
+
+def loop(x: Any, a: Any) -> Any:
+    return scan(lambda s, a: (s + 1e-3 * np.sin(s * a),), [x], [], [a], length=2000)[0]
+
+
+CASES: dict[str, tuple[Graph, Any, int]] = {
+    "a small gradient": (named("rosenbrock"), Gradient(("x",)), HOT_CALLS),
+    "a gradient through a loop": (build(loop, x=F64[()], a=F64[()]), ValueAndGradient(("x", "a")), HOT_LOOP_CALLS),
+    "a Jacobian in blocks": (build(lambda x: np.tanh(x) * np.sin(x), x=F64[40]), Jacobian(("x",), block=16), HOT_CALLS),
+    "a large region": (build(lambda x, y: (np.mean(np.exp(-x * x) * y), np.sin(x) + y), x=F64[100, 500], y=F64[500]), Value(), HOT_CALLS),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_plan_asked_often_runs_on_the_native_tier_and_agrees(name: str) -> None:
+    graph, query, needed = CASES[name]
+    plan = planned(graph, query)
+    values = {n: np.random.default_rng(1).normal(size=t.shape) for n, t in zip(graph.input_names, graph.input_types, strict=True)}
+    noted = Noted()
+    executor = Hot(noted)
+    before = [arrays(executor, plan, values) for _ in range(needed)]
+    assert noted.tiers == [Tier.NUMPY] * needed
+    hot._waiting.join()
+    after = [arrays(executor, plan, values) for _ in range(2)]
+    assert noted.tiers[needed:] == [Tier.NATIVE] * 2
+    for a, b, c in zip(before[0], after[0], after[1], strict=True):
+        np.testing.assert_array_equal(b, c)
+        np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-14 * np.max(np.abs(a), initial=0))
+
+
+def test_a_plan_asked_seldom_stays() -> None:
+    plan, noted = planned(named("chain"), Gradient(("x",))), Noted()
+    executor = Hot(noted)
+    for _ in range(HOT_CALLS - 1):
+        arrays(executor, plan, {"x": np.ones(6)})
+    hot._waiting.join()
+    arrays(executor, plan, {"x": np.ones(6)})
+    assert set(noted.tiers) == {Tier.NUMPY}
+
+
+def test_the_tier_stands_in_the_plan_and_its_key() -> None:
+    plan = planned(named("network"), Jacobian(("A",)))
+    native = plan.on(Tier.NATIVE)
+    assert native.key != plan.key and native.on(Tier.NUMPY).key == plan.key
+    assert describe(native) == describe(plan) + "\ntier: native"
+
+
+def test_results_of_the_native_tier_are_owned_and_apart() -> None:
+    graph = build(lambda x: (x, np.sin(x), np.sin(x), x[::-1]), x=F64[5])
+    plan = planned(graph, Value()).on(Tier.NATIVE)
+    values = {"x": np.arange(5.0)}
+    first = arrays(Local(), plan, values)
+    kept = [y.copy() for y in first]
+    for k, y in enumerate(first):
+        assert y.flags.owndata and y.flags.writeable and not any(np.shares_memory(y, z) for z in [values["x"], *first[:k]])
+        y.fill(7)
+    for y, z in zip(arrays(Local(), plan, values), kept, strict=True):
+        np.testing.assert_array_equal(y, z)
+
+
+def test_a_loop_past_its_bound_says_so_on_both_tiers() -> None:
+    graph = build(lambda n, x: scan(lambda c: (c * 0.5,), [x], length=400_000, trips=n)[0], n=I64[()], x=F64[()])
+    values = {"n": np.array(400_001), "x": np.array(1.0)}
+    told = []
+    for tier in Tier:
+        with pytest.raises(GraphError, match="within its bound") as caught:
+            arrays(Local(), planned(graph, Value()).on(tier), values)
+        told.append((caught.value.reason, caught.value.node, caught.value.op, caught.value.got))
+    assert told[0] == told[1]
+
+
+def test_a_long_native_loop_can_be_stopped() -> None:
+    graph = build(lambda x: scan(lambda c: (np.sin(c) + 0.1,), [x], length=5_000_000)[0], x=F64[()])
+    plan = planned(graph, Value()).on(Tier.NATIVE)
+    compile_plan(plan)
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 3
+
+    with pytest.raises(Cancelled):
+        arrays(Local(), plan, {"x": np.array(0.0)}, stop)
+
+
+def test_without_llvmlite_plans_stay_with_numpy() -> None:
+    script = """
+        import sys
+        sys.modules["llvmlite"] = None
+        import numpy as np
+        import backsweep as bs
+        from backsweep_engine.execute import hot
+        from backsweep_engine.execute.native.machine import machine
+        from backsweep_engine.execute.native.small import compile_small
+        f = lambda x: bs.fori_loop(0, 50_000, lambda i, s: s * 0.999 + 1e-3 * x, x)
+        with bs.local() as service:
+            g = service.submit(f, x=bs.float64)
+            assert len({float(g(2.0)) for _ in range(hot.HOT_LOOP_CALLS + 1)}) == 1
+            hot._waiting.join()
+            assert abs(float(g(2.0)) - 2.0) < 1e-9
+        assert machine() is None
+        from backsweep_engine.execute.cluster.platform import numeric_platform
+        assert "no native tier" in numeric_platform()
+    """
+    subprocess.run([sys.executable, "-P", "-c", textwrap.dedent(script)], check=True, timeout=120)
