@@ -317,6 +317,8 @@ def finish(signature: Signature, asked: Asked, query: Query, answer: Answer) -> 
 
     def by_arguments(leaves: Sequence[Any]) -> Any:
         """Leaves in wrt order as the arguments' trees."""
+        if alone and arguments[0].tree.is_leaf:
+            return leaves[0]
         given = iter(leaves)
         trees = tuple(a.tree.unflatten([next(given) for _ in range(a.tree.size)]) for a in arguments)
         return trees[0] if alone else trees

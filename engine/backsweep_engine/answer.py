@@ -196,8 +196,10 @@ class Collected:
 
     def answers(self) -> list[Answer]:
         """One per query; complete once every event has been added."""
-        notes = [tuple([n for n in self._notes if n.query == k]) for k in range(len(self._arrays))]
-        return [Answer(tuple(a), self._verdicts.get(k), notes[k], self._patterns[k]) for k, a in enumerate(self._arrays)]
+        return [Answer(tuple(a), self._verdicts.get(k), self._notes_of(k), self._patterns[k]) for k, a in enumerate(self._arrays)]
+
+    def _notes_of(self, query: int) -> tuple[NonFinite, ...]:
+        return tuple([n for n in self._notes if n.query == query]) if self._notes else ()
 
 
 _WHOLE = np.empty(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..graph import Graph, Type
 from .recovery import Recovery
@@ -125,13 +125,18 @@ class Plan:
     read: frozenset[str] = frozenset()
     """bound inputs whose values shaped the plan: it holds for these values only"""
     tier: Tier = Tier.NUMPY
+    others: dict[Tier, Plan] = field(default_factory=dict, compare=False, repr=False)
+    """the plan on other tiers, as far as asked for"""
 
     def recovery(self, query: int) -> Recovery | None:
         return next((r for r in self.recoveries if r.query == query), None)
 
     def on(self, tier: Tier) -> Plan:
         """The plan of the same work on another tier."""
-        return replace(self, tier=tier, sweeps=tuple([replace(s, tier=tier) for s in self.sweeps]))
+        found = self.others.get(tier)
+        if found is None:
+            found = self.others[tier] = replace(self, tier=tier, sweeps=tuple([replace(s, tier=tier) for s in self.sweeps]), others={})
+        return found
 
     @property
     def key(self) -> str:
