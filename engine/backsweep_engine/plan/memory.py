@@ -214,11 +214,15 @@ def _written_over(graph: Graph, node: Node, root: Sequence[int], contiguous: Seq
     op = lookup(node.op)
     if not (op.pointwise and isinstance(op.apply, np.ufunc)):
         return None
+
+    def fits(ref: Ref) -> bool:
+        held = graph.nodes[root[ref.node]].types
+        return graph.type_of(ref) == node.types[0] and contiguous[ref.node] and len(held) == 1 and held[0].nbytes == node.types[0].nbytes
+
     for ref in node.operands:
-        at = root[ref.node]
-        type, held = graph.type_of(ref), graph.nodes[at].types
-        if at in free and type == node.types[0] and contiguous[ref.node] and len(held) == 1 and held[0].nbytes == type.nbytes:
-            return Ref(at)
+        # Other operands in the same memory must lie in it alike, or NumPy would copy them first.
+        if root[ref.node] in free and all(fits(other) for other in node.operands if root[other.node] == root[ref.node]):
+            return Ref(root[ref.node])
     return None
 
 

@@ -12,9 +12,12 @@ from ..graph import Graph, Node
 from ..ops.op import Structured, lookup
 from ..transforms.remember import remembered
 from .cost import costs
+from .scalars import scalar_loop
 
 DISPATCH = 500
 """Flops in the time it takes to call one kernel: about half a microsecond."""
+
+FLOPS_A_SECOND = 1e9
 
 BLOCK = 30_000
 """And to hand over one block of a sweep, its seeds made and its rows put in their place: about 30 microseconds."""
@@ -36,10 +39,14 @@ def price_of(graph: Graph, nodes: Sequence[bool], rows: int = 1) -> int:
 
 
 def _kernels(node: Node) -> int:
-    """How many kernels the graphs it holds call."""
+    """How many kernels the graphs it holds call, or as many as take as long where they run on Python's numbers."""
     derivative = lookup(node.op).derivative
     if not isinstance(derivative, Structured):
         return 0
+    loop = scalar_loop(node) if node.op in ("scan", "while_loop") else None
+    if loop is not None:
+        trips, _ = derivative.runs(**dict(node.attributes))[-1]
+        return int(trips * loop.body.seconds * FLOPS_A_SECOND) // DISPATCH
     return sum(trips * max(_count(g) for g in graphs) for trips, graphs in derivative.runs(**dict(node.attributes)))
 
 

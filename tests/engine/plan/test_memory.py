@@ -169,9 +169,9 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
 }
 
 
-LOOSE = {"indices": 2.5, "several results": 2.5, "iota": 2.1}
-"""A promise no run comes near would refuse what fits; most are within 1.7 of what is measured. Take promises what it needs
-where an index is out of range."""
+LOOSE = {"scatters": 1.6, "several results": 2.0, "iota": 2.0}
+"""A promise no run comes near would refuse what fits: it is within 1.15 of what is measured, but for what take and put_add
+need where an index is out of range, and LAPACK's work areas."""
 
 
 def _iota(x: Any) -> Any:
@@ -188,7 +188,40 @@ def test_a_run_stays_within_its_promise(name: str) -> None:
         peak = measured(program, inputs) + constants
         assert peak <= promised(graph) + SLACK + GENERATED
     first = measured(Program(graph), draw(graph.input_types, (REALS,), 0)) + constants
-    assert promised(graph) <= LOOSE.get(name, 1.7) * first
+    assert promised(graph) <= LOOSE.get(name, 1.15) * first
+
+
+def parts(x: Any) -> Any:
+    """Sums of what slices of x give: their cotangents are padded and added."""
+    return np.sum(np.exp(x[1:] * x[:-1])) + np.sum(np.concatenate([np.sin(x), np.cos(x[2:]), x]) ** 2)
+
+
+PLACES: dict[str, tuple[Callable[[], Graph], float]] = {
+    "a chain is written over its operand": (lambda: build(lambda x: np.cumsum(np.sqrt(np.exp(np.sin(np.cumsum(x)))))[-1], x=F64[8000]), 2),
+    "an operand read again is not": (lambda: build(lambda x: (lambda y: np.cumsum(np.sqrt(y) * y)[-1])(np.cumsum(x)), x=F64[8000]), 2),
+    "nor one that lies in its place another way": (lambda: build(lambda x: (lambda y: np.linalg.det(y + y.T))(np.exp(x)), x=F64[90, 90]), 2),
+    "parts are computed in the whole": (lambda: build(lambda x: np.cumsum(np.concatenate([np.sin(x), np.cos(x)]))[-1], x=F64[8000]), 4),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_how_many_places_values_take(name: str) -> None:
+    make, arrays = PLACES[name]
+    graph = make()
+    assert (arrays - 1) * 8 * graph.input_types[0].size < layout(graph).arena_bytes < (arrays + 0.1) * 8 * graph.input_types[0].size
+
+
+@pytest.mark.parametrize("size", [7, 500, 50_000])
+def test_what_is_computed_in_its_part_of_a_whole_is_right(size: int) -> None:
+    x = np.random.default_rng(0).normal(size=size)
+    graph = derive.gradient(build(parts, x=F64[size]), [0])
+    assert layout(graph).hosted
+    whole = np.exp(x[1:] * x[:-1])
+    wanted = np.append(0, whole * x[:-1]) + np.append(whole * x[1:], 0) + np.sin(2 * x) + 2 * x
+    wanted[2:] -= np.sin(2 * x[2:])
+    program = Program(graph)
+    for _ in range(2):
+        np.testing.assert_allclose(program.run([x])[0], wanted, rtol=1e-12, atol=1e-14)
 
 
 def test_branches_work_in_one_place_by_turns() -> None:

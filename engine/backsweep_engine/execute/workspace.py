@@ -1,0 +1,64 @@
+"""Workspaces: what one running call of a program has to itself, and the pool of those that are idle.
+
+What all pools together keep is bounded: a workspace beyond it goes back to the system after its call.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..plan.memory import ALIGNMENT
+from .executor import Array, Run
+
+MAX_POOLED_BYTES = 256 << 20
+"""Of the workspaces that all programs keep."""
+
+
+@dataclass(slots=True)
+class Workspace:
+    """What one running call has to itself: memory, the function bound to it, and a context with NumPy's warnings off."""
+
+    memory: Array
+    context: contextvars.Context
+    run: Run | None = None
+    warm: bool = False
+
+
+class Pool:
+    """The idle workspaces of one program. What all pools together keep is bounded by MAX_POOLED_BYTES."""
+
+    _lock = threading.Lock()
+    _kept_bytes = 0
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+        self._idle: list[Workspace] = []
+
+    def take(self) -> Workspace:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        with Pool._lock:
+            Pool._kept_bytes += self._nbytes
+        block = np.empty(self._nbytes + ALIGNMENT, np.uint8)
+        start = -block.__array_interface__["data"][0] % ALIGNMENT
+        # A context of its own is entered three times as fast as np.errstate.
+        context = contextvars.Context()
+        context.run(np.seterr, all="ignore")
+        return Workspace(block[start : start + self._nbytes], context)
+
+    def give_back(self, workspace: Workspace) -> None:
+        if Pool._kept_bytes <= MAX_POOLED_BYTES:
+            self._idle.append(workspace)
+        else:
+            with Pool._lock:
+                Pool._kept_bytes -= self._nbytes
+
+    def __del__(self) -> None:
+        # No lock: the collector may run this in a thread that holds it; nobody else has this pool now.
+        Pool._kept_bytes -= self._nbytes * len(self._idle)
