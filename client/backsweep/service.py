@@ -253,10 +253,14 @@ class Function:
     def check(self, *inputs: Any, gradient: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """A Verdict on the derivative at a point: on `gradient` if given, else on our own.
 
-        `seed` draws the probe directions, `directions` says how many, `max_worst` how many wrong
-        entries are named.
+        `subject`: "own" (the gradient and jvp of a scalar function, jvp and vjp of others), or one by itself: "jvp",
+        "vjp", "jacobian", "hvp", "hessian". `judge`: "central4" (the default), "central2", "central6", "richardson",
+        "complex_step" or "taylor". `seed` draws the probe directions, `directions` says how many;
+        `coordinates=True` tries every entry by itself too. `max_worst`: how many wrong entries are named;
+        `blame=True`: and which node's rule is wrong.
         """
-        return self._one(inputs, Asked("check", gradient, _known(options, "seed", "directions", "max_worst", "block")), timeout, progress)
+        allowed = ("seed", "directions", "max_worst", "block", "judge", "subject", "coordinates", "blame")
+        return self._one(inputs, Asked("check", gradient, _known(options, *allowed)), timeout, progress)
 
     def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""

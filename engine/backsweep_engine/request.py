@@ -109,12 +109,12 @@ def _require_ask(graph: Graph, ask: Ask) -> None:
     wrt = wrt_of(query)
     if not isinstance(query, Value):
         require_wrt(graph, wrt)
-    if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.given):
+    if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.subject == "given"):
         require_scalar(graph, type(query).__name__)
     if isinstance(query, Curvature):
         _require_curvature(graph, query)
     expected: dict[str, Type] = {}
-    if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.given) or (isinstance(query, Curvature) and query.product):
+    if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.subject == "given") or (isinstance(query, Curvature) and query.product):
         expected = {name: graph.input_types[graph.input_names.index(name)] for name in wrt}
     elif isinstance(query, Vjp):
         expected = {graph.output_names[o]: graph.output_types[o] for o in floating_outputs(graph)}

@@ -51,7 +51,7 @@ def verdict_of(
 ) -> Verdict:
     """The verdict on our own derivative of f by `wrt` at the point, or on the gradient given."""
     graph = f if isinstance(f, Graph) else graph_of(f, point)
-    query = Check(wrt, given is not None, seed, directions, max_worst, block)
+    query = Check(wrt, "own" if given is None else "given", seed, directions, max_worst, block)
     return check(graph, point, query, given or {}, executor or Local(), stop, Budget())
 
 

@@ -100,7 +100,7 @@ def _epsilon(graph: Graph) -> float:
 
 
 def _subject(bench: Bench, query: Check, given: Mapping[str, Array]) -> Subject:
-    if query.given:
+    if query.subject == "given":
         return given_gradient(bench.lines, given)
     return own_gradient(bench) if is_scalar(bench.lines.graph) else Product(bench)
 
@@ -110,7 +110,7 @@ def _verdict(trial: Trial, judged: Round, query: Check) -> Verdict:
     e, mismatch, bound, claimed = judged.estimates, judged.mismatch, judged.bound, judged.claims.value
     most = query.max_worst or _WORST
     worst: list[Finding] = []
-    if not np.isfinite(claimed).all() and not query.given:
+    if not np.isfinite(claimed).all() and query.subject != "given":
         derived, inputs = derivative_at(trial.bench.lines, trial.bench.point, judged.probes[int(np.argmin(np.isfinite(claimed)))])
         outcome, why = Outcome.CANNOT_TELL, f"our derivative is not finite here, the function is: {culprit_of(derived, inputs)}"
     elif not np.isfinite(claimed).all():
