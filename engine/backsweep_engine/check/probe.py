@@ -38,6 +38,9 @@ _ROWS = ("offset", "direction", "first", "last", "first_output", "last_output")
 BITS = 10
 """of the fraction of a direction's entries."""
 
+_FAR = 2.0**-6
+"""Entries below this part of the largest get steps of their own, where they are tried alone."""
+
 
 def draw(seed: int, stream: int, count: int, length: int) -> Array:
     """count x length entries +-u, u uniform on the 2^BITS + 1 grid points of [1, 2]; `stream` tells apart draws of one seed.
@@ -56,11 +59,17 @@ def draw(seed: int, stream: int, count: int, length: int) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Direction and weights number `direction`, both zero outside these ranges of entries."""
+    """Direction and weights number `direction`, both zero outside these ranges of entries.
+
+    `scale`: its steps in units of those of the others. `alone`: one of the coordinates that were asked for, each
+    by itself, with a step of its own.
+    """
 
     direction: int
     inputs: tuple[int, int]
     outputs: tuple[int, int]
+    scale: float = 1.0
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,19 @@ class Lines:
     def whole(self, direction: int) -> Probe:
         return Probe(direction, (0, self.directions.shape[1]), (0, self.weights.shape[1]))
 
+    def coordinates(self, point: Mapping[str, Array]) -> list[Probe]:
+        """A probe for each entry, with a step relative to the entry's own size where that is far below the largest's.
+
+        The error model: a function that depends on x_i through x_i relative to itself (log x_i, 1 / x_i) changes over
+        |x_i|, so that its best step is proportional to it. An entry of ordinary size, or 0, keeps the step of all.
+        """
+        sizes = np.concatenate([np.abs(point[name]).reshape(-1).astype(float) for name in self.wrt])
+        top = max(float(np.max(sizes, initial=0.0, where=np.isfinite(sizes))), 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = 2.0 ** np.clip(np.ceil(np.log2(sizes / top)), -60, 0)
+        scales = np.where((sizes > 0) & (sizes < top * _FAR), relative, 1.0)
+        return [Probe(0, (i, i + 1), (0, self.weights.shape[1]), float(scale), True) for i, scale in enumerate(scales.tolist())]
+
     def direction(self, probe: Probe) -> Array:
         """The probe's v."""
         return _within(self.directions[probe.direction], probe.inputs)
@@ -96,9 +118,9 @@ class Lines:
         return _within(self.weights[probe.direction], probe.outputs)
 
     def moved(self, point: Mapping[str, Array], probe: Probe, offset: float) -> list[Array]:
-        """The graph's inputs at x + a v, as the probe graph makes them."""
+        """The graph's inputs at x + a v, a the offset times the probe's scale, as the probe graph makes them."""
         moved, at = dict(point), 0
-        line = self.direction(probe) * offset
+        line = self.direction(probe) * (offset * probe.scale)
         for name, type in zip(self.wrt, self.types, strict=True):
             moved[name] = point[name] + line[at : at + type.size].astype(type.dtype).reshape(type.shape)
             at += type.size
@@ -178,9 +200,10 @@ class Bench:
     evaluations: int = 0
 
     def along(self, probes: Sequence[Probe], offsets: Array) -> Array:
-        """<u, f(x + a v)> for every probe and offset a, probes x offsets, in float64; NaN where a loop does not end."""
+        """<u, f(x + a v)> for every probe and offset a (in units of the probe's scale), probes x offsets, in float64; NaN where a loop does not end."""
         columns = np.array([(p.direction, *p.inputs, *p.outputs) for p in probes], np.int64).repeat(offsets.size, axis=0)
-        rows = [np.tile(offsets.astype(np.float64), len(probes)), *columns.T]
+        scales = np.array([p.scale for p in probes], np.float64)
+        rows = [np.outer(scales, offsets.astype(np.float64)).reshape(-1), *columns.T]
         self.evaluations += rows[0].size
         try:
             result = self._values(rows)

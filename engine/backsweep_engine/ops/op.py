@@ -172,7 +172,9 @@ class Op:
     an operand that is not C-contiguous); None for Expansion and Structured.
     batch(mask, *x, **attributes): the op with one more axis in front of the operands masked True
     (all results gain it). cost(types in, types out, **attributes). domain: one per operand.
-    kinks: where it is not differentiable and what is returned there. numpy: callables of NumPy whose
+    kinks: where it is not differentiable and what is returned there. continuation(*arrays, **attributes): the analytic
+    continuation on complex128, of operands some of which are complex; None where there is none. A judge
+    evaluates it (check/continuation.py), nothing else. numpy: callables of NumPy whose
     calls on traced values mean this op with the operands as its arguments.
     """
 
@@ -189,6 +191,7 @@ class Op:
     view: bool = False
     domain: tuple[Domain, ...] = ()
     kinks: str = ""
+    continuation: Callable[..., Any] | None = None
     summary: str = ""
     numpy: tuple[Callable[..., Any], ...] = ()
     operand_dtypes: tuple[np.dtype[Any], ...] = FLOATS

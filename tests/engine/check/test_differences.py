@@ -4,9 +4,11 @@ import mpmath
 import numpy as np
 import pytest
 
-from backsweep_engine.check.differences import WINDOW, Step, choose, estimate, ladder, noise_deviation
+from backsweep_engine.check.differences import Step, choose, estimate, ladder, noise_deviation
+from backsweep_engine.check.schemes import CENTRAL, SCHEMES, combined, weights
 
 EPSILON = 2.0**-52
+WINDOW = CENTRAL.offsets
 
 
 def table(f, x, offsets):
