@@ -31,7 +31,7 @@ from ..transforms.expand import expand
 from ..transforms.rewrite import positions
 from .blame import blame
 from .continuation import continued
-from .differences import Step, choose, ladder
+from .differences import choose, ladder
 from .findings import finding
 from .measure import Differences, Measure, complex_step
 from .probe import Bench, Lines, Probe, is_scalar, lines, plan_probes
@@ -111,9 +111,9 @@ def _first(graph: Graph, values: Mapping[str, Array], given: Mapping[str, Array]
             case "given":
                 return given_gradient(bench.lines, given)
             case "jacobian":
-                kept, turns = floating_entries(graph), ("forward", "reverse")
-                ways = [own_matrix(bench, graph, Jacobian(job.query.wrt, mode))[kept] for mode in turns]
-                return Matrix(bench, *ways, evaluations=2)
+                kept, wrt = floating_entries(graph), job.query.wrt
+                forward, reverse = own_matrix(bench, graph, Jacobian(wrt, "forward")), own_matrix(bench, graph, Jacobian(wrt, "reverse"))
+                return Matrix(bench, forward[kept], reverse[kept], 2)
             case "own" if is_scalar(graph):
                 return Product(bench, "own", own_gradient(bench))
         return Product(bench, job.query.subject)
