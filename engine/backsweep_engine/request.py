@@ -18,7 +18,6 @@ from .transforms.derive import floating_outputs, require_scalar
 from .transforms.rewrite import positions
 from .transforms.through import cut_through
 
-
 MAX_COORDINATES = 4096
 """Entries a check tries by themselves: each costs some 30 evaluations."""
 

@@ -198,7 +198,7 @@ def _alone(bench: Bench, step: Step, scheme: Scheme, epsilon: float) -> list[Pro
     found = []
     for probe, values in zip(probes, bench.along(probes, unit.offsets), strict=True):
         own = choose(unit, values, scheme)
-        found.append(replace(probe, scale=1.0 if own is None else probe.scale * own.step / step.step))
+        found.append(replace(probe, scale=1.0) if own is None else replace(probe, scale=probe.scale * own.step / step.step, noise=own.noise))
     return found
 
 

@@ -59,7 +59,7 @@ class Probe:
     """Direction and weights number `direction`, both zero outside these ranges of entries.
 
     `scale`: its steps in units of those of the others. `alone`: one of the coordinates that were asked for, each
-    by itself, with a step of its own.
+    by itself, with a step of its own; `noise`: the bound on the error of one value on its line, 0 for that of all lines.
     """
 
     direction: int
@@ -67,6 +67,7 @@ class Probe:
     outputs: tuple[int, int]
     scale: float = 1.0
     alone: bool = False
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
