@@ -60,7 +60,7 @@ class Differences:
 
     def estimates(self, probes: Sequence[Probe], values: Array) -> Estimates:
         alone = np.array([p.alone for p in probes], bool)
-        parts = [(np.flatnonzero(~alone), None, self.step.noise)]
+        parts: list[tuple[Array, Array | None, Any]] = [(np.flatnonzero(~alone), None, self.step.noise)]
         if alone.any():
             apart = np.flatnonzero(alone)
             noise = np.array([probes[i].noise or self.step.noise for i in apart.tolist()])
