@@ -30,7 +30,7 @@ test: lint venv-proto ## lint and every test that is not slow, at most five minu
 test-all: lint venv-proto ## lint and every test
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 
-peers: venv-peers ## every op and the zoo against JAX, some minutes: make peers ARGS="erf 'gaussian process'"
+peers: venv-peers ## ops, zoo and the check against JAX, PyTorch, SciPy, some minutes: make peers ARGS="erf", ARGS=checkers
 	@cd tests && ../$(PEERS_PYTHON) -m peers $(ARGS)
 
 lint: venv ## ruff, mypy, the import contracts, buf
@@ -55,7 +55,7 @@ venv-proto: python
 
 # JAX is large and no part of backsweep: whoever does not ask for this judge does not install it.
 venv-peers: python
-	@$(PYTHON) .ci/venv.py .venv-peers "backsweep and JAX" -c constraints.txt -e ".[peers]"
+	@$(PYTHON) .ci/venv.py .venv-peers "backsweep and its peers" -c constraints.txt -e ".[peers]"
 
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "backsweep: no $(PYTHON) here; install Python 3.11 or newer, or: make PYTHON=/path/to/python ..." >&2; exit 1; }

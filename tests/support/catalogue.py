@@ -222,7 +222,7 @@ FAULTS: Mapping[str, Fault] = {
     "shifted by one": Fault("waves", _all(lambda g: np.roll(g, 1))),
     "reversed": Fault("waves", _all(lambda g: g[::-1].copy())),
     "sorted": Fault("rational", _all(lambda g: np.sort(g))),
-    "absolute values": Fault("waves", _all(lambda g: np.abs(g))),
+    "absolute values": Fault("rational", _all(lambda g: np.abs(g))),
     "squared": Fault("quartic", _all(lambda g: g * g)),
     "clipped to 1": Fault("quartic", _all(lambda g: np.clip(g, -1, 1))),
     "of unit norm": Fault("waves", _all(lambda g: g / np.linalg.norm(g))),
