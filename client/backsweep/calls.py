@@ -29,10 +29,12 @@ from backsweep_engine.query import (
     HessianDiagonal,
     Hvp,
     Jacobian,
+    Judge,
     Jvp,
     Layout,
     Method,
     Query,
+    Subject,
     Value,
     ValueAndGradient,
     Vjp,
@@ -260,7 +262,7 @@ def _query(signature: Signature, asked: Asked) -> tuple[Query, dict[str, Array]]
         case "empirical_fisher":
             return EmpiricalFisher(wrt, asked.seed is not None, many, options.get("block", 0)), seeds
         case "check":
-            return Check(wrt, asked.seed is not None, **options), seeds
+            return _check(wrt, asked, options), seeds
     raise GraphError("no such verb", reason="MALFORMED", got=asked.verb)
 
 
@@ -277,6 +279,17 @@ def _diagonal(wrt: tuple[str, ...], options: Mapping[str, Any]) -> HessianDiagon
 def _require_among(name: str, value: Any, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise GraphError(f"there is no such {name}", reason="MALFORMED", name=name, got=repr(value)[:80], allowed=", ".join(map(repr, allowed)))
+
+
+def _check(wrt: tuple[str, ...], asked: Asked, options: dict[str, Any]) -> Check:
+    given = asked.seed is not None
+    subjects = tuple(s for s in get_args(Subject) if s != "given")
+    for name, allowed in (("judge", get_args(Judge)), ("subject", subjects)):
+        if options.get(name, allowed[0]) not in allowed:
+            raise GraphError(f"no such {name} of a check", reason="MALFORMED", name=name, got=repr(options[name]), allowed=", ".join(allowed))
+    if given and "subject" in options:
+        raise GraphError("a check of a gradient that is given has no other subject", reason="MALFORMED", name="subject", got=repr(options["subject"]))
+    return Check(wrt, **{"subject": "given" if given else "own", **options})
 
 
 _CURVATURES = ("gauss_newton", "fisher", "empirical_fisher")

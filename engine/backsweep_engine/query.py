@@ -17,6 +17,8 @@ Mode = Literal["auto", "forward", "reverse"]
 Layout = Literal["dense", "sparse"]
 """How a matrix is delivered; how it is computed is another matter."""
 Method = Literal["exact", "hvps", "estimate"]
+Subject = Literal["own", "given", "jvp", "vjp", "jacobian", "hvp", "hessian"]
+Judge = Literal["central2", "central4", "central6", "richardson", "complex_step", "taylor"]
 
 SAMPLES = 64
 """Of an estimate, unless the caller says how many."""
@@ -142,16 +144,23 @@ class EmpiricalFisher:
 class Check:
     """Whether a derivative is right: a Verdict.
 
-    `given`: the subject is a gradient the client supplies (a seed per wrt input), else our own.
-    `seed` draws the `directions` probe directions; at most `max_worst` entries are named.
+    `subject`: "own", our gradient of a scalar graph and its jvp, or jvp and vjp of any other; "given", a gradient the
+    client supplies (a seed per wrt input); or one of our own derivatives by itself: "jvp", "vjp", "jacobian",
+    "hvp", "hessian" (the last two also for symmetry). `judge`: central differences of order 2, 4 or 6, Richardson's
+    extrapolation, the complex step, or Taylor remainders. `seed` draws the `directions` probe directions;
+    `coordinates`: every entry is tried by itself too. At most `max_worst` entries are named. `blame`: if it is wrong, each
+    node's own rule is checked.
     """
 
     wrt: tuple[str, ...]
-    given: bool = False
+    subject: Subject = "own"
     seed: int = 0
     directions: int = 4
     max_worst: int = 4
     block: int = 0
+    judge: Judge = "central4"
+    coordinates: bool = False
+    blame: bool = False
 
 
 Curvature = GaussNewton | Fisher | EmpiricalFisher

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .check.check import require_judge
 from .errors import GraphError
 from .graph import Graph, Type
 from .plan.make import Ask
@@ -17,6 +18,9 @@ from .transforms.curvature import parameters, require_examples
 from .transforms.derive import floating_outputs, require_scalar
 from .transforms.rewrite import positions
 from .transforms.through import cut_through
+
+MAX_COORDINATES = 4096
+"""Entries a check tries by themselves: each costs some 30 evaluations."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,20 +107,33 @@ def _require_curvature(graph: Graph, query: Curvature) -> None:
             require_examples(graph)
 
 
+def _require_check(graph: Graph, query: Check) -> None:
+    """Checks that what the check asks for can be had."""
+    if query.subject in ("hvp", "hessian"):
+        require_scalar(graph, f"a check of the {query.subject}")
+    entries = sum(graph.input_types[i].size for i in positions(graph, query.wrt))
+    if query.coordinates and entries > MAX_COORDINATES:
+        allowed, hint = f"at most {MAX_COORDINATES}", "name fewer inputs in wrt, or leave it to the directions: no single entry hides in them"
+        raise GraphError("too many entries to try each by itself", reason="TOO_LARGE", name="coordinates", got=str(entries), allowed=allowed, hint=hint)
+    require_judge(graph, query)
+
+
 def _require_ask(graph: Graph, ask: Ask) -> None:
     """Checks one query: its wrt inputs, whether the graph is scalar where it must be, and its seeds."""
     query = ask.query
     wrt = wrt_of(query)
     if not isinstance(query, Value):
         require_wrt(graph, wrt)
-    if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.given):
+    if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.subject == "given"):
         require_scalar(graph, type(query).__name__)
+    if isinstance(query, Check):
+        _require_check(graph, query)
     if isinstance(query, Curvature):
         _require_curvature(graph, query)
     if isinstance(query, HessianDiagonal) and query.method == "estimate":
         _require_estimate(query)
     expected: dict[str, Type] = {}
-    if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.given) or (isinstance(query, Curvature) and query.product):
+    if isinstance(query, (Jvp, Hvp)) or (isinstance(query, Check) and query.subject == "given") or (isinstance(query, Curvature) and query.product):
         expected = {name: graph.input_types[graph.input_names.index(name)] for name in wrt}
     elif isinstance(query, Vjp):
         expected = {graph.output_names[o]: graph.output_types[o] for o in floating_outputs(graph)}

@@ -100,6 +100,8 @@ ASKED: dict[str, Callable[[bs.Service], Any]] = {
     "hessian diagonal by colours": lambda s: _chained(s).hessian_diagonal(LINE, block=1),
     "estimated hessian diagonal": lambda s: np.hstack(_chained(s).hessian_diagonal(LINE, method="estimate", samples=9, seed=4, block=2)),
     "a verdict": lambda s: _loss(s).check(POINT, seed=3),
+    "a verdict on second derivatives": lambda s: _loss(s).check(POINT, seed=4, subject="hessian", judge="richardson"),
+    "a verdict by remainders, entry by entry": lambda s: _loss(s).check(POINT, seed=5, judge="taylor", coordinates=True),
     "a verdict on a wrong gradient": lambda s: _loss(s).check(POINT, gradient=np.ones(12), seed=3),
 }
 

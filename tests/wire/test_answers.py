@@ -1,5 +1,7 @@
 """Results, verdicts, notes, promises and usage come back as they went."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from backsweep.wire import answers
 from backsweep.wire.answers import Usage
 from backsweep_engine import query as ask
 from backsweep_engine.answer import Answer, NonFinite
-from backsweep_engine.check.verdict import Entry, Outcome, Verdict
+from backsweep_engine.check.verdict import Blame, Curve, Doubt, Entry, Outcome, Place, Slip, Taylor, Tried, Verdict
 from backsweep_engine.errors import Fault
 from backsweep_engine.plan.plan import Promise
 from backsweep_engine.transforms.sparsity import Pattern
@@ -51,9 +53,36 @@ def test_a_verdict_survives_the_wire(outcome: Outcome) -> None:
     assert answers.decode_result(query_pb2.Result.FromString(message.SerializeToString())).verdict == verdict
 
 
+@pytest.mark.parametrize("subject", list(get_args(ask.Subject)))
+@pytest.mark.parametrize("judge", list(get_args(ask.Judge)))
+def test_the_evidence_of_a_verdict_survives_the_wire(subject: ask.Subject, judge: ask.Judge) -> None:
+    for doubt, slip in [(None, None), *[(d, None) for d in Doubt], *[(None, s) for s in Slip]]:
+        verdict = Verdict(
+            *(Outcome.CANNOT_TELL, "why", (Entry("w", (0,), 1.0, -1.0, 1e-9, "", slip),), 4, np.inf, 1e-12, 1e-10, 0, 77),
+            subject=subject,
+            judge=judge,
+            doubt=doubt,
+            place=Place(0, "abs", 0) if doubt else None,
+            side="left",
+            slip=slip,
+            blamed=(Blame(Place(None, "tanh"), Entry("operand0", (), 0.0, 1.0, 0.0)),),
+            examined=3,
+            curve=Curve((1e-9, 1e-3), (1.0, 2.0), (3.0, 4.0), (5.0, np.inf), 1e-3),
+            taylor=(Taylor(1, (1e-3,), (1e-6,), (1e-16,), 2.01, 4), Taylor(0, (), (), (), 3.0, 0, 3)),
+            tried=(Tried(0, "forward", 1.0, 2.0, 1e-9), Tried(0, "values", 1.0, 2.0, 1e-9, 0)),
+        )
+        message = answers.encode_result(ask.Check(("w",)), Answer(verdict=verdict))
+        assert answers.decode_result(query_pb2.Result.FromString(message.SerializeToString())).verdict == verdict
+
+
+def test_an_entry_has_its_ratio_on_the_wire() -> None:
+    message = answers.encode_result(ask.Check(("w",)), Answer(verdict=VERDICT)).verdict
+    assert message.worst[0].ratio == 2.5 / 1.5
+
+
 def test_an_outcome_that_is_not_known_cannot_tell() -> None:
     for number in (0, 9):
-        assert answers.decode_verdict(query_pb2.Verdict(outcome=number)).outcome is Outcome.CANNOT_TELL  # type: ignore[arg-type]
+        assert answers.decode_result(query_pb2.Result(verdict=query_pb2.Verdict(outcome=number))).verdict.outcome is Outcome.CANNOT_TELL  # type: ignore[arg-type, union-attr]
 
 
 @pytest.mark.parametrize("node", [0, 7, None])

@@ -49,7 +49,8 @@ QUERIES = [
     (ask.HessianDiagonal(("w",), 3, "hvps"), {}),
     (ask.HessianDiagonal(("w",), 0, "estimate", 100_000, 2**64 - 1), {}),
     (ask.Check(("w",), seed=2**64 - 1, directions=1024, max_worst=64, block=5), {}),
-    (ask.Check(("w",), given=True, seed=0), {"w": VECTOR}),
+    (ask.Check(("w",), "given", seed=0), {"w": VECTOR}),
+    *[(ask.Check(("w",), subject, judge=judge, coordinates=True, blame=True), {}) for subject in get_args(ask.Subject)[2:] for judge in get_args(ask.Judge)],
 ]
 
 
@@ -122,6 +123,7 @@ WRONG = [
     ("has an unknown layout", pb.Query(hessian=pb.Hessian(), layout=9), "UNKNOWN_FIELD", "layout"),  # type: ignore[arg-type]
     ("has an unknown field", pb.Query.FromString(b"\x42\x00\xf8\x01\x01"), "UNKNOWN_FIELD", "Query"),
     ("has a check without subject", pb.Query(check=pb.Check()), "MALFORMED", "subject"),
+    ("is of no derivative of ours", pb.Query(check=pb.Check(own=pb.OwnDerivative(derivative=pb.SUBJECT_GIVEN))), "MALFORMED", "derivative"),
     ("has too many directions", pb.Query(check=pb.Check(own=pb.OwnDerivative(), directions=1025)), "TOO_LARGE", "directions"),
     ("wants too many entries named", pb.Query(check=pb.Check(own=pb.OwnDerivative(), max_worst=65)), "TOO_LARGE", "max_worst"),
     ("has one tangent twice", pb.Query(jvp=pb.Jvp(tangents=[binding(), binding()])), "SURPLUS_INPUT", "w"),

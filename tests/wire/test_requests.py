@@ -56,7 +56,7 @@ def test_every_blob_of_a_request_is_named_once_the_graph_first() -> None:
         encode_query(ask.Jvp(("w",)), seeds),
         encode_query(ask.Hvp(("w",)), seeds),
         encode_query(ask.Vjp(("w",)), {"": array_ref(np.array(1.0))}),
-        encode_query(ask.Check(("w",), given=True), {"w": array_ref(POINT + 1)}),
+        encode_query(ask.Check(("w",), "given"), {"w": array_ref(POINT + 1)}),
         encode_query(ask.GaussNewton(("w",), ("z",), product=True), {"w": array_ref(POINT + 2)}),
         encode_query(ask.Fisher(("w",), "normal", product=True), {"w": array_ref(POINT + 3)}),
         encode_query(ask.EmpiricalFisher(("w",), product=True), {"w": array_ref(POINT + 4)}),

@@ -29,11 +29,52 @@ class Family(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAMILY_CATEGORICAL: _ClassVar[Family]
     FAMILY_POISSON: _ClassVar[Family]
 
+class Subject(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SUBJECT_UNSPECIFIED: _ClassVar[Subject]
+    SUBJECT_OWN: _ClassVar[Subject]
+    SUBJECT_GIVEN: _ClassVar[Subject]
+    SUBJECT_JVP: _ClassVar[Subject]
+    SUBJECT_VJP: _ClassVar[Subject]
+    SUBJECT_JACOBIAN: _ClassVar[Subject]
+    SUBJECT_HVP: _ClassVar[Subject]
+    SUBJECT_HESSIAN: _ClassVar[Subject]
+
+class Judge(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    JUDGE_UNSPECIFIED: _ClassVar[Judge]
+    JUDGE_CENTRAL_2: _ClassVar[Judge]
+    JUDGE_CENTRAL_4: _ClassVar[Judge]
+    JUDGE_CENTRAL_6: _ClassVar[Judge]
+    JUDGE_RICHARDSON: _ClassVar[Judge]
+    JUDGE_COMPLEX_STEP: _ClassVar[Judge]
+    JUDGE_TAYLOR: _ClassVar[Judge]
+
 class NonFiniteKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NON_FINITE_KIND_UNSPECIFIED: _ClassVar[NonFiniteKind]
     NON_FINITE_KIND_NAN: _ClassVar[NonFiniteKind]
     NON_FINITE_KIND_INFINITE: _ClassVar[NonFiniteKind]
+
+class Doubt(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DOUBT_UNSPECIFIED: _ClassVar[Doubt]
+    DOUBT_KINK: _ClassVar[Doubt]
+    DOUBT_CANCELLATION: _ClassVar[Doubt]
+    DOUBT_NOISE: _ClassVar[Doubt]
+    DOUBT_NON_FINITE: _ClassVar[Doubt]
+    DOUBT_UNRESOLVED: _ClassVar[Doubt]
+
+class Slip(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SLIP_UNSPECIFIED: _ClassVar[Slip]
+    SLIP_SIGN: _ClassVar[Slip]
+    SLIP_FACTOR: _ClassVar[Slip]
+    SLIP_SCALED: _ClassVar[Slip]
+    SLIP_TRANSPOSED: _ClassVar[Slip]
+    SLIP_SWAPPED: _ClassVar[Slip]
+    SLIP_MISSING_TERM: _ClassVar[Slip]
+    SLIP_NOT_FINITE: _ClassVar[Slip]
 
 class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -53,9 +94,38 @@ FAMILY_NORMAL: Family
 FAMILY_BERNOULLI: Family
 FAMILY_CATEGORICAL: Family
 FAMILY_POISSON: Family
+SUBJECT_UNSPECIFIED: Subject
+SUBJECT_OWN: Subject
+SUBJECT_GIVEN: Subject
+SUBJECT_JVP: Subject
+SUBJECT_VJP: Subject
+SUBJECT_JACOBIAN: Subject
+SUBJECT_HVP: Subject
+SUBJECT_HESSIAN: Subject
+JUDGE_UNSPECIFIED: Judge
+JUDGE_CENTRAL_2: Judge
+JUDGE_CENTRAL_4: Judge
+JUDGE_CENTRAL_6: Judge
+JUDGE_RICHARDSON: Judge
+JUDGE_COMPLEX_STEP: Judge
+JUDGE_TAYLOR: Judge
 NON_FINITE_KIND_UNSPECIFIED: NonFiniteKind
 NON_FINITE_KIND_NAN: NonFiniteKind
 NON_FINITE_KIND_INFINITE: NonFiniteKind
+DOUBT_UNSPECIFIED: Doubt
+DOUBT_KINK: Doubt
+DOUBT_CANCELLATION: Doubt
+DOUBT_NOISE: Doubt
+DOUBT_NON_FINITE: Doubt
+DOUBT_UNRESOLVED: Doubt
+SLIP_UNSPECIFIED: Slip
+SLIP_SIGN: Slip
+SLIP_FACTOR: Slip
+SLIP_SCALED: Slip
+SLIP_TRANSPOSED: Slip
+SLIP_SWAPPED: Slip
+SLIP_MISSING_TERM: Slip
+SLIP_NOT_FINITE: Slip
 OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_RIGHT: Outcome
 OUTCOME_WRONG: Outcome
@@ -218,22 +288,30 @@ class EmpiricalFisher(_message.Message):
     def __init__(self, tangents: _Optional[_Iterable[_Union[Binding, _Mapping]]] = ..., many: bool = ...) -> None: ...
 
 class Check(_message.Message):
-    __slots__ = ("own", "given", "seed", "directions", "max_worst")
+    __slots__ = ("own", "given", "seed", "directions", "max_worst", "judge", "coordinates", "blame")
     OWN_FIELD_NUMBER: _ClassVar[int]
     GIVEN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     DIRECTIONS_FIELD_NUMBER: _ClassVar[int]
     MAX_WORST_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_FIELD_NUMBER: _ClassVar[int]
+    COORDINATES_FIELD_NUMBER: _ClassVar[int]
+    BLAME_FIELD_NUMBER: _ClassVar[int]
     own: OwnDerivative
     given: GivenGradient
     seed: int
     directions: int
     max_worst: int
-    def __init__(self, own: _Optional[_Union[OwnDerivative, _Mapping]] = ..., given: _Optional[_Union[GivenGradient, _Mapping]] = ..., seed: _Optional[int] = ..., directions: _Optional[int] = ..., max_worst: _Optional[int] = ...) -> None: ...
+    judge: Judge
+    coordinates: bool
+    blame: bool
+    def __init__(self, own: _Optional[_Union[OwnDerivative, _Mapping]] = ..., given: _Optional[_Union[GivenGradient, _Mapping]] = ..., seed: _Optional[int] = ..., directions: _Optional[int] = ..., max_worst: _Optional[int] = ..., judge: _Optional[_Union[Judge, str]] = ..., coordinates: bool = ..., blame: bool = ...) -> None: ...
 
 class OwnDerivative(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("derivative",)
+    DERIVATIVE_FIELD_NUMBER: _ClassVar[int]
+    derivative: Subject
+    def __init__(self, derivative: _Optional[_Union[Subject, str]] = ...) -> None: ...
 
 class GivenGradient(_message.Message):
     __slots__ = ("gradient",)
@@ -294,7 +372,7 @@ class NonFinite(_message.Message):
     def __init__(self, part: _Optional[int] = ..., function: _Optional[int] = ..., node: _Optional[int] = ..., op: _Optional[str] = ..., output: _Optional[str] = ..., kind: _Optional[_Union[NonFiniteKind, str]] = ..., in_derivative: bool = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("outcome", "why", "worst", "directions", "smallest_excluded_error", "truncation_bound", "roundoff_bound", "seed", "evaluations")
+    __slots__ = ("outcome", "why", "worst", "directions", "smallest_excluded_error", "truncation_bound", "roundoff_bound", "seed", "evaluations", "subject", "judge", "doubt", "place", "side", "slip", "blamed", "examined", "curve", "taylor", "tried")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
     WORST_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +382,17 @@ class Verdict(_message.Message):
     ROUNDOFF_BOUND_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_FIELD_NUMBER: _ClassVar[int]
+    DOUBT_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    SLIP_FIELD_NUMBER: _ClassVar[int]
+    BLAMED_FIELD_NUMBER: _ClassVar[int]
+    EXAMINED_FIELD_NUMBER: _ClassVar[int]
+    CURVE_FIELD_NUMBER: _ClassVar[int]
+    TAYLOR_FIELD_NUMBER: _ClassVar[int]
+    TRIED_FIELD_NUMBER: _ClassVar[int]
     outcome: Outcome
     why: str
     worst: _containers.RepeatedCompositeFieldContainer[Entry]
@@ -313,10 +402,87 @@ class Verdict(_message.Message):
     roundoff_bound: float
     seed: int
     evaluations: int
-    def __init__(self, outcome: _Optional[_Union[Outcome, str]] = ..., why: _Optional[str] = ..., worst: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., directions: _Optional[int] = ..., smallest_excluded_error: _Optional[float] = ..., truncation_bound: _Optional[float] = ..., roundoff_bound: _Optional[float] = ..., seed: _Optional[int] = ..., evaluations: _Optional[int] = ...) -> None: ...
+    subject: Subject
+    judge: Judge
+    doubt: Doubt
+    place: Place
+    side: str
+    slip: Slip
+    blamed: _containers.RepeatedCompositeFieldContainer[Blame]
+    examined: int
+    curve: Curve
+    taylor: _containers.RepeatedCompositeFieldContainer[Taylor]
+    tried: _containers.RepeatedCompositeFieldContainer[Tried]
+    def __init__(self, outcome: _Optional[_Union[Outcome, str]] = ..., why: _Optional[str] = ..., worst: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., directions: _Optional[int] = ..., smallest_excluded_error: _Optional[float] = ..., truncation_bound: _Optional[float] = ..., roundoff_bound: _Optional[float] = ..., seed: _Optional[int] = ..., evaluations: _Optional[int] = ..., subject: _Optional[_Union[Subject, str]] = ..., judge: _Optional[_Union[Judge, str]] = ..., doubt: _Optional[_Union[Doubt, str]] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., side: _Optional[str] = ..., slip: _Optional[_Union[Slip, str]] = ..., blamed: _Optional[_Iterable[_Union[Blame, _Mapping]]] = ..., examined: _Optional[int] = ..., curve: _Optional[_Union[Curve, _Mapping]] = ..., taylor: _Optional[_Iterable[_Union[Taylor, _Mapping]]] = ..., tried: _Optional[_Iterable[_Union[Tried, _Mapping]]] = ...) -> None: ...
+
+class Place(_message.Message):
+    __slots__ = ("function", "node", "op")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    OP_FIELD_NUMBER: _ClassVar[int]
+    function: int
+    node: int
+    op: str
+    def __init__(self, function: _Optional[int] = ..., node: _Optional[int] = ..., op: _Optional[str] = ...) -> None: ...
+
+class Blame(_message.Message):
+    __slots__ = ("place", "entry")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    place: Place
+    entry: Entry
+    def __init__(self, place: _Optional[_Union[Place, _Mapping]] = ..., entry: _Optional[_Union[Entry, _Mapping]] = ...) -> None: ...
+
+class Curve(_message.Message):
+    __slots__ = ("steps", "errors", "truncation_bounds", "roundoff_bounds", "step")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATION_BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    ROUNDOFF_BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    steps: _containers.RepeatedScalarFieldContainer[float]
+    errors: _containers.RepeatedScalarFieldContainer[float]
+    truncation_bounds: _containers.RepeatedScalarFieldContainer[float]
+    roundoff_bounds: _containers.RepeatedScalarFieldContainer[float]
+    step: float
+    def __init__(self, steps: _Optional[_Iterable[float]] = ..., errors: _Optional[_Iterable[float]] = ..., truncation_bounds: _Optional[_Iterable[float]] = ..., roundoff_bounds: _Optional[_Iterable[float]] = ..., step: _Optional[float] = ...) -> None: ...
+
+class Taylor(_message.Message):
+    __slots__ = ("direction", "steps", "remainders", "roundoff_bounds", "order", "fitted", "expected")
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    REMAINDERS_FIELD_NUMBER: _ClassVar[int]
+    ROUNDOFF_BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    FITTED_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    direction: int
+    steps: _containers.RepeatedScalarFieldContainer[float]
+    remainders: _containers.RepeatedScalarFieldContainer[float]
+    roundoff_bounds: _containers.RepeatedScalarFieldContainer[float]
+    order: float
+    fitted: int
+    expected: int
+    def __init__(self, direction: _Optional[int] = ..., steps: _Optional[_Iterable[float]] = ..., remainders: _Optional[_Iterable[float]] = ..., roundoff_bounds: _Optional[_Iterable[float]] = ..., order: _Optional[float] = ..., fitted: _Optional[int] = ..., expected: _Optional[int] = ...) -> None: ...
+
+class Tried(_message.Message):
+    __slots__ = ("direction", "mode", "expected", "got", "bound", "coordinate")
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    GOT_FIELD_NUMBER: _ClassVar[int]
+    BOUND_FIELD_NUMBER: _ClassVar[int]
+    COORDINATE_FIELD_NUMBER: _ClassVar[int]
+    direction: int
+    mode: str
+    expected: float
+    got: float
+    bound: float
+    coordinate: int
+    def __init__(self, direction: _Optional[int] = ..., mode: _Optional[str] = ..., expected: _Optional[float] = ..., got: _Optional[float] = ..., bound: _Optional[float] = ..., coordinate: _Optional[int] = ...) -> None: ...
 
 class Entry(_message.Message):
-    __slots__ = ("input", "index", "expected", "got", "bound", "output", "point")
+    __slots__ = ("input", "index", "expected", "got", "bound", "output", "point", "ratio", "slip")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FIELD_NUMBER: _ClassVar[int]
@@ -324,6 +490,8 @@ class Entry(_message.Message):
     BOUND_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     POINT_FIELD_NUMBER: _ClassVar[int]
+    RATIO_FIELD_NUMBER: _ClassVar[int]
+    SLIP_FIELD_NUMBER: _ClassVar[int]
     input: str
     index: _containers.RepeatedScalarFieldContainer[int]
     expected: float
@@ -331,4 +499,6 @@ class Entry(_message.Message):
     bound: float
     output: str
     point: int
-    def __init__(self, input: _Optional[str] = ..., index: _Optional[_Iterable[int]] = ..., expected: _Optional[float] = ..., got: _Optional[float] = ..., bound: _Optional[float] = ..., output: _Optional[str] = ..., point: _Optional[int] = ...) -> None: ...
+    ratio: float
+    slip: Slip
+    def __init__(self, input: _Optional[str] = ..., index: _Optional[_Iterable[int]] = ..., expected: _Optional[float] = ..., got: _Optional[float] = ..., bound: _Optional[float] = ..., output: _Optional[str] = ..., point: _Optional[int] = ..., ratio: _Optional[float] = ..., slip: _Optional[_Union[Slip, str]] = ...) -> None: ...

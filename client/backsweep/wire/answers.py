@@ -1,4 +1,4 @@
-"""Answers: results, verdicts, promises, notes and usage, engine values <-> messages.
+"""Answers: results, promises, notes and usage, engine values <-> messages (verdicts: verdicts.py).
 
 NaN and infinity are results, carried with their bits. What a client decodes it owns: arrays are
 writable copies, never views of a message.
@@ -13,22 +13,16 @@ from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.v1 import query_pb2, types_pb2
 from backsweep_engine import query as ask
 from backsweep_engine.answer import Answer, NonFinite
-from backsweep_engine.check.verdict import Entry, Outcome, Verdict
 from backsweep_engine.errors import Error
 from backsweep_engine.plan.plan import Promise
 
 from .arrays import decode_array, encode_array
 from .blocks import fault
 from .patterns import decode_sparse, encode_sparse
+from .verdicts import decode_verdict, encode_verdict
 
 MAX_UINT64 = (1 << 64) - 1
 
-_OUTCOMES: dict[Outcome, query_pb2.Outcome] = {
-    Outcome.RIGHT: query_pb2.OUTCOME_RIGHT,
-    Outcome.WRONG: query_pb2.OUTCOME_WRONG,
-    Outcome.CANNOT_TELL: query_pb2.OUTCOME_CANNOT_TELL,
-}
-_OUTCOME_OF = {int(number): outcome for outcome, number in _OUTCOMES.items()}
 _KINDS: dict[str, query_pb2.NonFiniteKind] = {"nan": query_pb2.NON_FINITE_KIND_NAN, "inf": query_pb2.NON_FINITE_KIND_INFINITE}
 _KIND_OF = {int(number): kind for kind, number in _KINDS.items()}
 
@@ -99,37 +93,6 @@ def encode_note(note: NonFinite, output: str = "") -> query_pb2.NonFinite:
 def decode_note(message: query_pb2.NonFinite, query: int = 0) -> NonFinite:
     node = message.node if message.HasField("node") else None
     return NonFinite(query, message.part, node, message.op, _KIND_OF.get(message.kind, "nan"), message.in_derivative)
-
-
-def encode_verdict(verdict: Verdict) -> query_pb2.Verdict:
-    message = query_pb2.Verdict(
-        outcome=_OUTCOMES[verdict.outcome],
-        why=verdict.why,
-        directions=verdict.directions,
-        smallest_excluded_error=verdict.smallest_excluded_error,
-        truncation_bound=verdict.truncation_bound,
-        roundoff_bound=verdict.roundoff_bound,
-        seed=verdict.seed,
-        evaluations=verdict.evaluations,
-    )
-    for entry in verdict.worst:
-        message.worst.add(input=entry.input, index=entry.index, expected=entry.expected, got=entry.got, bound=entry.bound, output=entry.output)
-    return message
-
-
-def decode_verdict(message: query_pb2.Verdict) -> Verdict:
-    """An outcome this client does not know is CANNOT_TELL."""
-    return Verdict(
-        _OUTCOME_OF.get(message.outcome, Outcome.CANNOT_TELL),
-        message.why,
-        tuple([Entry(e.input, tuple(e.index), e.expected, e.got, e.bound, e.output) for e in message.worst]),
-        message.directions,
-        message.smallest_excluded_error,
-        message.truncation_bound,
-        message.roundoff_bound,
-        message.seed,
-        message.evaluations,
-    )
 
 
 def encode_promise(promise: Promise) -> pb.Promise:

@@ -22,6 +22,7 @@ from .attributes import repeated
 from .bindings import Binding, decode_bindings, encode_binding
 from .errors import NotBuiltYet
 from .scan import refuse_unknown
+from .verdicts import JUDGES, SUBJECTS, key_of
 
 _MODES: dict[ask.Mode, pb.Mode] = {"auto": pb.MODE_AUTO, "forward": pb.MODE_FORWARD, "reverse": pb.MODE_REVERSE}
 _MODE_OF = {int(number): mode for mode, number in _MODES.items()}
@@ -82,10 +83,25 @@ def encode_query(query: ask.Query, seeds: Mapping[str, Array | ArrayRef] | None 
         case ask.EmpiricalFisher():
             message.empirical_fisher.CopyFrom(pb.EmpiricalFisher(tangents=bindings, many=query.many))
         case ask.Check():
-            subject: dict[str, Any] = {"given": pb.GivenGradient(gradient=bindings)} if query.given else {"own": pb.OwnDerivative()}
-            message.check.CopyFrom(pb.Check(seed=query.seed, directions=query.directions, max_worst=query.max_worst, **subject))
+            message.check.CopyFrom(_encode_check(query, bindings))
     if isinstance(query, ask.Curvature) and not query.product:
         message.layout = pb.LAYOUT_DENSE
+    return message
+
+
+def _encode_check(query: ask.Check, bindings: Sequence[pb.Binding]) -> pb.Check:
+    message = pb.Check(
+        seed=query.seed,
+        directions=query.directions,
+        max_worst=query.max_worst,
+        judge=JUDGES[query.judge],
+        coordinates=query.coordinates,
+        blame=query.blame,
+    )
+    if query.subject == "given":
+        message.given.CopyFrom(pb.GivenGradient(gradient=bindings))
+    else:
+        message.own.CopyFrom(pb.OwnDerivative(derivative=SUBJECTS[query.subject]))
     return message
 
 
@@ -170,11 +186,25 @@ def _check(message: pb.Check, wrt: Wrt, block: int) -> Decoded:
     for name, got, most in (("directions", message.directions, limits.MAX_DIRECTIONS), ("max_worst", message.max_worst, limits.MAX_WORST)):
         if got > most:
             raise GraphError(f"{name} of a check is over the limit", reason="TOO_LARGE", name=name, got=str(got), allowed=f"at most {most}")
-    subject = message.WhichOneof("subject")
-    if subject is None:
+    chosen = message.WhichOneof("subject")
+    if chosen is None:
         raise GraphError("a check has no subject", name="subject", allowed="own or given")
+    subject: ask.Subject | None = "given" if chosen == "given" else key_of(SUBJECTS, message.own.derivative or pb.SUBJECT_OWN)
+    if subject is None or (subject == "given" and chosen == "own"):
+        own = ", ".join(name for name in SUBJECTS if name != "given")
+        raise GraphError("a check is of no derivative of ours", name="derivative", got=str(message.own.derivative), allowed=own)
     default = ask.Check(wrt)
-    query = ask.Check(wrt, subject == "given", message.seed, message.directions or default.directions, message.max_worst or default.max_worst, block)
+    query = ask.Check(
+        wrt,
+        subject,
+        message.seed,
+        message.directions or default.directions,
+        message.max_worst or default.max_worst,
+        block,
+        key_of(JUDGES, message.judge) or default.judge,
+        message.coordinates,
+        message.blame,
+    )
     return query, message.given.gradient
 
 

@@ -1,75 +1,79 @@
 """check: whether a derivative is right, told from values of the function alone.
 
     scout      one wide ladder along the first direction: noise and step (differences.py)
-    window     six values along every direction at that step, against what the subject claims
-    search     if a probe fails: log2(n) rounds that halve it down to the entries at fault (trial.py)
+    window     a few values along every direction at that step, against what the subject claims (trial.py)
+    search     if a probe fails: log2(n) rounds that halve it down to the entries at fault
+    telling    what the finding means: outcome, doubt, slip, blame (findings.py, report.py)
 
-Every round is one plan over rows. What is considered first is part of a verdict's meaning: not finite
-at the point; WRONG where an error exceeds its bound and no kink explains it; a kink; estimates that do
-not settle; bounds too wide to have shown anything; RIGHT. No tolerance is ever loosened: what
-cannot be told is said so.
+Every round is one plan over rows. The step is chosen before the subject is heard. No tolerance is
+ever loosened, and none knows how many entries there are: what cannot be told is said so. A second derivative is
+checked in two stages, the gradient against values and then its derivative against differences of the gradient: what
+is trusted in the second was found right in the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..errors import GraphError
 from ..execute.executor import Executor, Stop
 from ..graph import DTYPES, Graph
 from ..plan.make import Ask, Budget, make_plan
 from ..plan.plan import Plan
-from ..query import Check, Value
-from ..transforms.derive import floating_outputs
+from ..query import Check, Hessian, Hvp, Jacobian, Value
+from ..transforms import derive
+from ..transforms.derive import floating_outputs, require_scalar
 from ..transforms.expand import expand
-from .differences import WINDOW, choose, ladder
-from .probe import Bench, Probe, is_scalar, lines, plan_probes
-from .report import culprit_of, not_finite, told
-from .subject import GradientOf, Product, Subject, derivative_at, given_gradient, own_gradient
-from .trial import Finding, Round, Trial
-from .verdict import Outcome, Verdict
+from ..transforms.rewrite import positions
+from .blame import blame
+from .continuation import continued
+from .differences import Step, choose, ladder
+from .findings import finding
+from .measure import Differences, Measure, complex_step
+from .probe import Bench, Lines, Probe, is_scalar, lines, plan_probes
+from .report import Evidence, not_finite, told
+from .schemes import SCHEMES, Scheme
+from .subject import Matrix, Product, Products, Subject, floating_entries, given_gradient, own_gradient, own_matrix, run_seeds
+from .taylor import judged_by, series
+from .trial import Trial
+from .verdict import Outcome, Taylor, Verdict
 
 Array = np.ndarray[Any, Any]
 
 _DIRECTIONS = 4
-"""where the query leaves it open; also the least for a graph that is not scalar: two forward, two reverse."""
+"""where the query leaves it open; also the least for a derivative of ours: two forward, two reverse."""
 
-_WORST = 4
-"""where the query leaves it open."""
+_FEW = 3
+"""Up to so many entries of wrt each is tried by itself too, asked or not: it costs little."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A check and what it runs with."""
+
+    query: Check
+    executor: Executor
+    stop: Stop
+    budget: Budget
+
+    def bench(self, drawn: Lines, point: Mapping[str, Array]) -> Bench:
+        return Bench(drawn, point, self.executor, self.stop, self.budget, self.query.block)
 
 
 def check(graph: Graph, values: Mapping[str, Array], query: Check, given: Mapping[str, Array], executor: Executor, stop: Stop, budget: Budget) -> Verdict:
-    """The verdict on our own derivative at `values`, or on the gradient `given` (wrt input -> array)."""
+    """The verdict on the query's subject at `values`; for "given" on the gradient `given` (wrt input -> array)."""
     if not _entries(graph, query.wrt):
-        return Verdict(Outcome.RIGHT, "there is no entry to check", (), 0, 0.0, 0.0, 0.0, query.seed, 0)
-    drawn, epsilon = lines(graph, query.wrt, query.seed, _count(graph, query)), _epsilon(graph)
-    bench = Bench(drawn, values, executor, stop, budget, query.block)
-    whole = [drawn.whole(k) for k in range(len(drawn.directions))]
-
-    # The step is chosen before the subject is heard.
-    steps = ladder(np.concatenate([values[name].reshape(-1) for name in query.wrt]), epsilon)
-    scouted = bench.along(whole[:1], steps.offsets)[0]
-    step = choose(steps, scouted)
-    if step is None:
-        at = int(np.argmin(np.isfinite(scouted)))
-        return not_finite(bench, query.seed, 0, whole[0], float(steps.offsets[at]))
-
-    subject = _subject(bench, query, given)
-    here = float(scouted[0]) if is_scalar(graph) else None
-    while True:
-        trial = Trial(bench, subject, step, epsilon, here)
-        table = trial.values(whole)
-        if np.isfinite(table).all():
-            return _verdict(*trial.settled(trial.judge(whole, table), steps.ratio, float(steps.rungs[0])), query)
-        # Along another direction the domain ends sooner: a smaller step, as far as the ladder goes.
-        k, at = np.argwhere(~np.isfinite(table))[0]
-        if at == 0 or step.step <= steps.rungs[0]:
-            offset = WINDOW[at - 1] * step.step if at else 0.0
-            return not_finite(bench, query.seed, subject.evaluations, whole[k], float(offset))
-        step = replace(step, step=step.step / steps.ratio)
+        return Verdict(Outcome.RIGHT, "there is no entry to check", (), 0, 0.0, 0.0, 0.0, query.seed, 0, query.subject, query.judge)
+    job = _Job(query, executor, stop, budget)
+    verdict = _second(graph, values, job) if query.subject in ("hvp", "hessian") else _first(graph, values, given, job)
+    if query.blame and verdict.outcome is Outcome.WRONG and query.subject != "given":
+        blamed, examined = blame(graph, values, query, lambda alone, at, asked: check(alone, at, asked, {}, executor, stop, budget))
+        verdict = replace(verdict, blamed=blamed, examined=examined)
+    return verdict
 
 
 def plan_check(graph: Graph, query: Check, budget: Budget) -> Plan:
@@ -80,6 +84,19 @@ def plan_check(graph: Graph, query: Check, budget: Budget) -> Plan:
     return plan_probes(graph, query.wrt, _count(graph, query), rows, budget, query.block)
 
 
+def require_judge(graph: Graph, query: Check) -> None:
+    """Raises GraphError where the judge cannot judge this graph: found before any work, from the graph alone."""
+    if query.judge != "complex_step":
+        return
+    if query.subject in ("hvp", "hessian"):
+        graph = derive.gradient(graph, positions(graph, query.wrt))
+    if _epsilon(graph) > np.finfo(np.float64).eps:
+        raise GraphError(
+            "the complex step judges graphs in float64", reason="DTYPE", got="float32", allowed="float64", hint="choose another judge, or cast the inputs"
+        )
+    continued(graph, query.wrt)
+
+
 def _entries(graph: Graph, wrt: Sequence[str]) -> int:
     types = dict(zip(graph.input_names, graph.input_types, strict=True))
     return sum(types[name].size for name in wrt) * sum(graph.output_types[o].size for o in floating_outputs(graph))
@@ -87,7 +104,7 @@ def _entries(graph: Graph, wrt: Sequence[str]) -> int:
 
 def _count(graph: Graph, query: Check) -> int:
     count = query.directions or _DIRECTIONS
-    return count if is_scalar(graph) else max(count, _DIRECTIONS)
+    return count if query.subject == "given" or is_scalar(graph) else max(count, _DIRECTIONS)
 
 
 def _epsilon(graph: Graph) -> float:
@@ -99,46 +116,126 @@ def _epsilon(graph: Graph) -> float:
     return float(np.finfo(np.float32 if DTYPES["float32"] in dtypes else np.float64).eps)
 
 
-def _subject(bench: Bench, query: Check, given: Mapping[str, Array]) -> Subject:
-    if query.given:
-        return given_gradient(bench.lines, given)
-    return own_gradient(bench) if is_scalar(bench.lines.graph) else Product(bench)
+def _first(graph: Graph, values: Mapping[str, Array], given: Mapping[str, Array], job: _Job) -> Verdict:
+    """A first derivative, of a graph whose values are trusted."""
+
+    def subject(bench: Bench) -> Subject:
+        match job.query.subject:
+            case "given":
+                return given_gradient(bench.lines, given)
+            case "jacobian":
+                kept, wrt = floating_entries(graph), job.query.wrt
+                forward, reverse = own_matrix(bench, graph, Jacobian(wrt, "forward")), own_matrix(bench, graph, Jacobian(wrt, "reverse"))
+                return Matrix(bench, forward[kept], reverse[kept], 2)
+            case "own" if is_scalar(graph):
+                return Product(bench, "own", own_gradient(bench))
+        return Product(bench, job.query.subject)
+
+    drawn = lines(graph, job.query.wrt, job.query.seed, _count(graph, job.query))
+    return _judged(job.bench(drawn, values), subject, job)
 
 
-def _verdict(trial: Trial, judged: Round, query: Check) -> Verdict:
-    """What a settled round means, considered in the order the module states."""
-    e, mismatch, bound, claimed = judged.estimates, judged.mismatch, judged.bound, judged.claims.value
-    most = query.max_worst or _WORST
-    worst: list[Finding] = []
-    if not np.isfinite(claimed).all() and not query.given:
-        derived, inputs = derivative_at(trial.bench.lines, trial.bench.point, judged.probes[int(np.argmin(np.isfinite(claimed)))])
-        outcome, why = Outcome.CANNOT_TELL, f"our derivative is not finite here, the function is: {culprit_of(derived, inputs)}"
-    elif not np.isfinite(claimed).all():
-        worst = trial.worst(_not_finite_entries(trial.subject, most), most)
-        outcome = Outcome.WRONG if worst else Outcome.CANNOT_TELL
-        why = "entries of the gradient are not finite where " + ("the function is differentiable" if worst else "no differences settle")
-    elif judged.evident.any():
-        k = int(np.argmax(np.where(judged.evident, mismatch / np.maximum(bound, np.finfo(float).tiny), -1.0)))
-        worst = trial.worst([judged.probes[k]], most)
-        many = f"{int(judged.evident.sum())} of {len(mismatch)} directional derivatives are off"
-        spread = "" if worst else "; the error is spread over more entries than could be told apart"
-        outcome, why = Outcome.WRONG, f"{many}, one by {mismatch[k]:.2g} where differences err by at most {bound[k]:.2g}{spread}"
-    elif e.kinked.any():
-        jump = float(np.abs(e.jump[e.kinked]).max())
-        where = f"at the point or nearer to it than {trial.step.step:.1g}"
-        outcome, why = Outcome.CANNOT_TELL, f"there is a kink {where}: one-sided derivatives differ by {jump:.2g}"
-    elif judged.failed.any():
-        settle = f"the differences do not settle as the step shrinks to {trial.step.step:.1g}"
-        outcome, why = Outcome.CANNOT_TELL, f"{settle}: a jump, or changes too fast to resolve"
-    elif judged.too_wide:
-        known = f"known to {float(bound.min()):.2g} at best, of {judged.seen:.2g} seen"
-        outcome, why = Outcome.CANNOT_TELL, f"the difference bounds are too wide: the derivative is {known}"
-    else:
-        outcome, why = Outcome.RIGHT, f"{len(mismatch)} directional derivatives agree with differences to {float(bound.max()):.2g}"
-    return told(trial, judged, query.seed, outcome, why, worst)
+def _second(graph: Graph, values: Mapping[str, Array], job: _Job) -> Verdict:
+    """A second derivative: its own check is that of the gradient's derivative, if the gradient is right."""
+    query = job.query
+    require_scalar(graph, "a check of second derivatives")
+    below = _first(graph, values, {}, replace(job, query=replace(query, subject="own", coordinates=False)))
+    if not below.right:
+        return replace(below, subject=query.subject, why=f"of the gradient, before its derivative: {below.why}")
+    slopes = derive.gradient(graph, positions(graph, query.wrt))
+
+    def subject(bench: Bench) -> Subject:
+        if query.subject == "hvp":
+            return Products(bench, graph)
+        matrix = own_matrix(bench, graph, Hessian(query.wrt))
+        return Matrix(bench, matrix, matrix.T)
+
+    drawn = lines(slopes, query.wrt, query.seed, max(query.directions, _DIRECTIONS))
+    verdict = _judged(job.bench(drawn, values), subject, job)
+    third, more = _cubed(job.bench(lines(graph, query.wrt, query.seed, 1), values))
+    return replace(verdict, evaluations=below.evaluations + verdict.evaluations + more, taylor=below.taylor + verdict.taylor + third)
 
 
-def _not_finite_entries(subject: Subject, most: int) -> list[Probe]:
-    """A probe for each entry of a given gradient that is NaN or infinite, as many as may be named."""
-    at = np.flatnonzero(~np.isfinite(subject.gradient))[:most] if isinstance(subject, GradientOf) else np.empty(0, int)
-    return [Probe(0, (i, i + 1), (0, 1)) for i in at.tolist()]
+def _cubed(bench: Bench) -> tuple[tuple[Taylor, ...], int]:
+    """The remainders of the scalar graph along direction 0 with our second-order term subtracted too, and evaluations."""
+    drawn, epsilon = bench.lines, _epsilon(bench.lines.graph)
+    steps = ladder(np.concatenate([bench.point[name].reshape(-1) for name in drawn.wrt]), epsilon)
+    probe = drawn.whole(0)
+    values = bench.along([probe], steps.offsets)[0]
+    step = choose(steps, values)
+    if step is None:
+        return (), bench.evaluations
+    direction = drawn.directions[:1]
+    slope = own_gradient(bench).claims([probe]).value[0]
+    curved = run_seeds(bench, drawn.graph, Hvp(drawn.wrt, True), drawn.wrt, drawn.types, direction)[0] @ direction[0]
+    return (series(steps, values, float(slope), step.noise, 0, float(curved)),), bench.evaluations + 2
+
+
+def _judged(bench: Bench, subject_of: Callable[[Bench], Subject], job: _Job) -> Verdict:
+    """Scout and window, then search and telling."""
+    seen = evidence(bench, subject_of, job.query)
+    return seen if isinstance(seen, Verdict) else told(seen, finding(seen.trial, seen.judged, job.query))
+
+
+def evidence(bench: Bench, subject_of: Callable[[Bench], Subject], query: Check) -> Evidence | Verdict:
+    """Scout and window: all that decides the outcome. A verdict at once where the function is not finite.
+
+    `subject_of` makes the subject, once the step is chosen.
+    """
+    drawn = bench.lines
+    graph, epsilon, scheme = drawn.graph, _epsilon(drawn.graph), SCHEMES[query.judge]
+    analytic = continued(graph, query.wrt) if query.judge == "complex_step" else None
+    whole = [drawn.whole(k) for k in range(len(drawn.directions))]
+
+    steps = ladder(np.concatenate([bench.point[name].reshape(-1) for name in query.wrt]), epsilon)
+    scouted = bench.along(whole[:1], steps.offsets)[0]
+    step = choose(steps, scouted, scheme)
+    if step is None:
+        at = int(np.argmin(np.isfinite(scouted)))
+        return not_finite(bench, query, 0, whole[0], float(steps.offsets[at]))
+    probes = whole
+    if query.coordinates or drawn.directions.shape[1] <= _FEW:
+        probes = whole + _alone(bench, step, scheme, epsilon)
+
+    subject: Subject = subject_of(bench)
+    here = float(scouted[0]) if is_scalar(graph) else None
+    while True:
+        measure: Measure = Differences(bench, scheme, step, epsilon, here)
+        if analytic is not None:
+            measure = complex_step(bench, analytic, step, steps.spacing, epsilon)
+        trial = Trial(measure, subject, epsilon)
+        table = trial.values(probes)
+        if np.isfinite(table).all():
+            break
+        # Along another direction the domain ends sooner: a smaller step, as far as the ladder goes.
+        k, at = np.argwhere(~np.isfinite(table))[0]
+        if at == 0 or step.step <= steps.rungs[0]:
+            offset = scheme.offsets[at - 1] * step.step if at else 0.0
+            return not_finite(bench, query, subject.evaluations, probes[k], float(offset))
+        step = replace(step, step=step.step / steps.ratio)
+    trial, judged = trial.settled(trial.judge(probes, table), steps.ratio, float(steps.rungs[0]))
+
+    tests = [series(steps, scouted, float(judged.claims.value[0]), step.noise, 0)]
+    if query.judge == "taylor":
+        tests += _remainders(bench, whole, steps.offsets, judged.claims.value, lambda k, table, claim: series(steps, table, claim, step.noise, k))
+        judged = judged_by(tests, judged)
+    return Evidence(trial, judged, query, step, tuple(tests))
+
+
+def _alone(bench: Bench, step: Step, scheme: Scheme, epsilon: float) -> list[Probe]:
+    """Every entry by itself, with a step of its own, chosen as that of the directions is: by a ladder relative to its size.
+
+    Where the ladder leaves the domain at once the entry keeps the step of all.
+    """
+    probes, unit = bench.lines.coordinates(bench.point), ladder(np.ones(1), epsilon)
+    found = []
+    for probe, values in zip(probes, bench.along(probes, unit.offsets), strict=True):
+        own = choose(unit, values, scheme)
+        found.append(replace(probe, scale=1.0) if own is None else replace(probe, scale=probe.scale * own.step / step.step, noise=own.noise))
+    return found
+
+
+def _remainders(bench: Bench, whole: Sequence[Probe], offsets: Array, claims: Array, made: Any) -> list[Taylor]:
+    """The remainders of every direction but the first, which the scout has seen."""
+    tables = bench.along(whole[1:], offsets)
+    return [made(k, table, float(claims[k])) for k, table in enumerate(tables, start=1)]

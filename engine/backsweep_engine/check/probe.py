@@ -56,11 +56,18 @@ def draw(seed: int, stream: int, count: int, length: int) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Direction and weights number `direction`, both zero outside these ranges of entries."""
+    """Direction and weights number `direction`, both zero outside these ranges of entries.
+
+    `scale`: its steps in units of those of the others. `alone`: one of the coordinates that were asked for, each
+    by itself, with a step of its own; `noise`: the bound on the error of one value on its line, 0 for that of all lines.
+    """
 
     direction: int
     inputs: tuple[int, int]
     outputs: tuple[int, int]
+    scale: float = 1.0
+    alone: bool = False
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,13 @@ class Lines:
     def whole(self, direction: int) -> Probe:
         return Probe(direction, (0, self.directions.shape[1]), (0, self.weights.shape[1]))
 
+    def coordinates(self, point: Mapping[str, Array]) -> list[Probe]:
+        """A probe for each entry, its scale the entry's own size (a power of two; 1 where it is 0 or not finite)."""
+        sizes = np.concatenate([np.abs(point[name]).reshape(-1).astype(float) for name in self.wrt])
+        usable = np.isfinite(sizes) & (sizes > 1e-90)
+        scales = np.where(usable, 2.0 ** np.ceil(np.log2(np.where(usable, sizes, 1.0))), 1.0)
+        return [Probe(0, (i, i + 1), (0, self.weights.shape[1]), float(scale), True) for i, scale in enumerate(scales.tolist())]
+
     def direction(self, probe: Probe) -> Array:
         """The probe's v."""
         return _within(self.directions[probe.direction], probe.inputs)
@@ -96,9 +110,9 @@ class Lines:
         return _within(self.weights[probe.direction], probe.outputs)
 
     def moved(self, point: Mapping[str, Array], probe: Probe, offset: float) -> list[Array]:
-        """The graph's inputs at x + a v, as the probe graph makes them."""
+        """The graph's inputs at x + a v, a the offset times the probe's scale, as the probe graph makes them."""
         moved, at = dict(point), 0
-        line = self.direction(probe) * offset
+        line = self.direction(probe) * (offset * probe.scale)
         for name, type in zip(self.wrt, self.types, strict=True):
             moved[name] = point[name] + line[at : at + type.size].astype(type.dtype).reshape(type.shape)
             at += type.size
@@ -178,9 +192,10 @@ class Bench:
     evaluations: int = 0
 
     def along(self, probes: Sequence[Probe], offsets: Array) -> Array:
-        """<u, f(x + a v)> for every probe and offset a, probes x offsets, in float64; NaN where a loop does not end."""
+        """<u, f(x + a v)> for every probe and offset a (in units of the probe's scale), probes x offsets, in float64; NaN where a loop does not end."""
         columns = np.array([(p.direction, *p.inputs, *p.outputs) for p in probes], np.int64).repeat(offsets.size, axis=0)
-        rows = [np.tile(offsets.astype(np.float64), len(probes)), *columns.T]
+        scales = np.array([p.scale for p in probes], np.float64)
+        rows = [np.outer(scales, offsets.astype(np.float64)).reshape(-1), *columns.T]
         self.evaluations += rows[0].size
         try:
             result = self._values(rows)

@@ -1,8 +1,8 @@
 """Subjects: the derivatives that are judged, asked for what they claim <u, J v> to be.
 
-A subject is never used to choose steps or bounds. Our own derivative of a scalar graph is its gradient; of
-any other, every even-numbered direction is asked of forward mode and every odd one of reverse mode,
-which is asked all of them where a custom gradient leaves no forward mode.
+A subject is never used to choose steps or bounds. Of our own derivative every even-numbered direction is asked of
+forward mode and every odd one of reverse mode (of a scalar graph, its gradient), which is asked all of them where a
+custom gradient leaves no forward mode.
 Products are summed exactly (math.fsum), so that a claim carries the subject's own rounding and no
 more: its spread (see Claims) does not grow with the number of entries beyond the derivative itself.
 """
@@ -20,7 +20,9 @@ import numpy as np
 from ..graph import Graph, Type
 from ..ops.control import runs_forward
 from ..plan.make import Ask, make_plan, require_within, seed_name
-from ..query import Gradient, Jvp, Vjp
+from ..plan.plan import Axis
+from ..query import Gradient, Hessian, Hvp, Jacobian, Jvp, Vjp
+from ..query import Subject as Judged
 from ..transforms import derive
 from ..transforms.expand import expand
 from ..transforms.rewrite import positions
@@ -42,6 +44,10 @@ class Subject(Protocol):
 
     @property
     def evaluations(self) -> int: ...
+
+    def mode(self, probe: Probe) -> str:
+        """What answers a probe: "forward", "reverse" or "values"."""
+        ...
 
     def claims(self, probes: Sequence[Probe]) -> Claims: ...
 
@@ -68,6 +74,9 @@ class GradientOf:
     gradient: Array
     evaluations: int
 
+    def mode(self, probe: Probe) -> str:
+        return "reverse" if self.evaluations else "values"
+
     def claims(self, probes: Sequence[Probe]) -> Claims:
         pairs = []
         for probe in probes:
@@ -90,22 +99,38 @@ def own_gradient(bench: Bench) -> GradientOf:
 
 @dataclass(slots=True)
 class Product:
-    """Our own derivative of any graph: forward mode for even directions, reverse mode for odd ones."""
+    """Our own jvp and vjp: forward mode for even directions and reverse mode for odd ones, or one of them for all.
+
+    `gradient`: stands for reverse mode of a scalar graph, where it was asked for once and for all.
+    """
 
     bench: Bench
-    evaluations: int = 0
+    subject: Judged
+    gradient: GradientOf | None = None
+    runs: int = 0
+
+    @property
+    def evaluations(self) -> int:
+        return self.runs + (self.gradient.evaluations if self.gradient else 0)
+
+    def mode(self, probe: Probe) -> str:
+        return "forward" if is_forward(self.bench.lines, self.subject, probe) else "reverse"
 
     def claims(self, probes: Sequence[Probe]) -> Claims:
         pairs: list[tuple[float, float]] = [(math.nan, math.inf)] * len(probes)
         lines = self.bench.lines
-        forward = [i for i, p in enumerate(probes) if is_forward(lines, p)]
+        forward = [i for i, p in enumerate(probes) if self.mode(p) == "forward"]
         reverse = [i for i in range(len(probes)) if i not in forward]
         if forward:
             tangents = np.array([lines.direction(probes[i]) for i in forward])
-            moved = self._run(Jvp(lines.wrt, True), lines.wrt, lines.types, tangents)[:, self._floating_columns()]
+            moved = self._run(Jvp(lines.wrt, True), lines.wrt, lines.types, tangents)[:, floating_entries(lines.graph)]
             for i, row in zip(forward, moved, strict=True):
                 pairs[i] = _dot(row, lines.weight(probes[i]))
-        if reverse:
+        if reverse and self.gradient is not None:
+            found = self.gradient.claims([probes[i] for i in reverse])
+            for i, value, spread in zip(reverse, found.value.tolist(), found.spread.tolist(), strict=True):
+                pairs[i] = value, spread
+        elif reverse:
             outputs = derive.floating_outputs(lines.graph)
             names, types = [lines.graph.output_names[o] for o in outputs], [lines.graph.output_types[o] for o in outputs]
             weights = np.array([lines.weight(probes[i]) for i in reverse])
@@ -113,28 +138,93 @@ class Product:
                 pairs[i] = _dot(row, lines.direction(probes[i]))
         return _claims(pairs)
 
-    def _floating_columns(self) -> Array:
-        """A jvp's rows have zeros for the outputs that are not floating."""
-        return np.concatenate([np.full(t.size, t.is_float) for t in self.bench.lines.graph.output_types])
-
     def _run(self, query: Jvp | Vjp, names: Sequence[str], types: Sequence[Type], seeds: Array) -> Array:
         """One run over many seeds: seeds x entries of the answer."""
+        self.runs += len(seeds)
+        return run_seeds(self.bench, self.bench.lines.graph, query, names, types, seeds)
+
+
+@dataclass(slots=True)
+class Products:
+    """Our own Hessian-vector products, of `scalar`, whose gradient is the graph of the lines: <u, H v> by H v in even
+    directions and by H u in odd ones, which is the same where H is symmetric (Clairaut)."""
+
+    bench: Bench
+    scalar: Graph
+    evaluations: int = 0
+
+    def mode(self, probe: Probe) -> str:
+        return "reverse" if probe.direction % 2 else "forward"
+
+    def claims(self, probes: Sequence[Probe]) -> Claims:
+        lines = self.bench.lines
+        seeds = [lines.weight(p) if p.direction % 2 else lines.direction(p) for p in probes]
+        others = [lines.direction(p) if p.direction % 2 else lines.weight(p) for p in probes]
         self.evaluations += len(seeds)
-        cut, at = {}, 0
-        for name, type in zip(names, types, strict=True):
-            cut[name] = np.ascontiguousarray(seeds[:, at : at + type.size].astype(type.dtype).reshape(-1, *type.shape))
-            at += type.size
-        asked = Ask(query, {name: Type(a.dtype, a.shape) for name, a in cut.items()})
-        bench = self.bench
-        plan = make_plan(bench.lines.graph, [asked], bench.budget)
-        require_within(plan.promise, bench.budget)
-        seeded = {seed_name(0, name): a for name, a in cut.items()}
-        blocks = sorted(bench.executor.blocks(plan, {**bench.point, **seeded}, bench.stop), key=lambda b: b.start)
-        return np.concatenate([b.array for b in blocks]).astype(np.float64)
+        rows = run_seeds(self.bench, self.scalar, Hvp(lines.wrt, True), lines.wrt, lines.types, np.array(seeds))
+        return _claims([_dot(row, other) for row, other in zip(rows, others, strict=True)])
 
 
-def is_forward(lines: Lines, probe: Probe) -> bool:
-    """Every other direction is asked of forward mode, where there is one."""
+@dataclass(slots=True)
+class Matrix:
+    """A whole matrix of ours, answered once: entries of the floating outputs x entries of wrt.
+
+    `odd`: what stands for it in odd directions: the Jacobian in the other mode, or the Hessian turned over, so that its
+    symmetry is judged too.
+    """
+
+    bench: Bench
+    matrix: Array
+    odd: Array
+    evaluations: int = 1
+
+    def mode(self, probe: Probe) -> str:
+        return "reverse" if probe.direction % 2 else "forward"
+
+    def claims(self, probes: Sequence[Probe]) -> Claims:
+        lines, pairs = self.bench.lines, []
+        for probe in probes:
+            rows, columns = slice(*probe.outputs), slice(*probe.inputs)
+            matrix = self.odd if probe.direction % 2 else self.matrix
+            u, v = lines.weights[probe.direction, rows], lines.directions[probe.direction, columns]
+            pairs.append(_dot((matrix[rows, columns] * v).reshape(-1), np.repeat(u, v.size)))
+        return _claims(pairs)
+
+
+def own_matrix(bench: Bench, graph: Graph, query: Jacobian | Hessian) -> Array:
+    """A matrix asked of `graph` at the point, as it would be answered."""
+    plan = make_plan(graph, [Ask(query, {})], bench.budget)
+    require_within(plan.promise, bench.budget)
+    sweep = plan.sweeps[0]
+    found = np.empty((sweep.rows, sweep.row_type.size))
+    for block in bench.executor.blocks(plan, bench.point, bench.stop):
+        found[block.start : block.stop] = block.array
+    return found.T if sweep.axis is Axis.COLUMN else found
+
+
+def run_seeds(bench: Bench, graph: Graph, query: Jvp | Vjp | Hvp, names: Sequence[str], types: Sequence[Type], seeds: Array) -> Array:
+    """One run over many seeds, seeds x entries of the answer; the seeds are cut into arrays of these names and types."""
+    cut, at = {}, 0
+    for name, type in zip(names, types, strict=True):
+        cut[name] = np.ascontiguousarray(seeds[:, at : at + type.size].astype(type.dtype).reshape(len(seeds), *type.shape))
+        at += type.size
+    asked = Ask(query, {name: Type(a.dtype, a.shape) for name, a in cut.items()})
+    plan = make_plan(graph, [asked], bench.budget)
+    require_within(plan.promise, bench.budget)
+    seeded = {seed_name(0, name): a for name, a in cut.items()}
+    blocks = sorted(bench.executor.blocks(plan, {**bench.point, **seeded}, bench.stop), key=lambda b: b.start)
+    return np.concatenate([b.array for b in blocks]).astype(np.float64)
+
+
+def floating_entries(graph: Graph) -> Array:
+    """Which entries of all outputs are of floating ones: a jvp's rows, and a Jacobian's, have zeros for the others."""
+    return np.concatenate([np.full(t.size, t.is_float) for t in graph.output_types])
+
+
+def is_forward(lines: Lines, subject: Judged, probe: Probe) -> bool:
+    """Every other direction is asked of forward mode, where there is one, or all of them as the subject says."""
+    if subject in ("jvp", "vjp"):
+        return subject == "jvp"
     return probe.direction % 2 == 0 and _has_forward(lines.graph, lines.wrt)
 
 
@@ -143,13 +233,13 @@ def _has_forward(graph: Graph, wrt: tuple[str, ...]) -> bool:
     return runs_forward(derive.jvp(graph, positions(graph, wrt)))
 
 
-def derivative_at(lines: Lines, point: Mapping[str, Array], probe: Probe) -> tuple[Graph, list[Array]]:
+def derivative_at(lines: Lines, subject: Judged, point: Mapping[str, Array], probe: Probe) -> tuple[Graph, list[Array]]:
     """The graph that makes our claim for a probe, and its inputs: to find the node that made a NaN."""
     graph, wrt = expand(lines.graph), positions(lines.graph, lines.wrt)
     inputs = [point[name] for name in graph.input_names]
-    if is_scalar(graph):
+    forward = is_forward(lines, subject, probe)
+    if is_scalar(graph) and not forward:
         return expand(derive.gradient(graph, wrt)), inputs
-    forward = is_forward(lines, probe)
     derived = derive.jvp(graph, wrt) if forward else derive.vjp(graph, wrt)
     at, vector = 0, lines.direction(probe) if forward else lines.weight(probe)
     for type in derived.input_types[graph.arity :]:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .differences import WINDOW, Estimates, Step, estimate
+from .differences import Estimates, Step
+from .measure import Measure
 from .probe import Bench, Probe
 from .subject import Claims, Subject
 
@@ -37,20 +38,17 @@ _MOSTLY = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round showed, one entry a probe. `rounding`: bound on that of the differences and of the claim."""
+    """What one round showed, one entry a probe. `rounding`: bound on that of the differences and of the claim.
+
+    `mismatch` of estimate and claim, and the `bound` on it if the claim is right.
+    """
 
     probes: tuple[Probe, ...]
     estimates: Estimates
     claims: Claims
     rounding: Array
-
-    @property
-    def mismatch(self) -> Array:
-        return np.asarray(np.abs(self.estimates.derivative - self.claims.value))
-
-    @property
-    def bound(self) -> Array:
-        return self.estimates.truncation + self.rounding
+    mismatch: Array
+    bound: Array
 
     @property
     def failed(self) -> Array:
@@ -63,8 +61,9 @@ class Round:
 
     @property
     def too_wide(self) -> bool:
-        """Even the least bound excludes nothing worth saying."""
-        return self.seen > 0 and float(self.bound.min()) > _TOO_WIDE * self.seen
+        """Even the least bound excludes nothing worth saying. A coordinate tried alone says nothing of the others."""
+        least = min((float(b) for b, p in zip(self.bound, self.probes, strict=True) if not p.alone), default=0.0)
+        return self.seen > 0 and least > _TOO_WIDE * self.seen
 
     @property
     def evident(self) -> Array:
@@ -87,30 +86,32 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """`here`: the value at the point, where all probes share it (a scalar graph); otherwise None."""
+    """`epsilon`: of the graph's coarsest floating dtype, with which claims are rounded too."""
 
-    bench: Bench
+    measure: Measure
     subject: Subject
-    step: Step
     epsilon: float
-    here: float | None
+
+    @property
+    def bench(self) -> Bench:
+        return self.measure.bench
+
+    @property
+    def step(self) -> Step:
+        return self.measure.step
 
     def values(self, probes: Sequence[Probe]) -> Array:
-        """At the point and in the window, probes x (1 + WINDOW)."""
-        if self.here is None:
-            return self.bench.along(probes, np.concatenate([[0.0], WINDOW * self.step.step]))
-        return np.insert(self.bench.along(probes, WINDOW * self.step.step), 0, self.here, axis=1)
+        return self.measure.values(probes)
 
     def judge(self, probes: Sequence[Probe], values: Array) -> Round:
         """From their values, all finite."""
-        estimates = estimate(values[:, 0], values[:, 1:], self.step, self.epsilon)
+        estimates = self.measure.estimates(probes, values)
         claims = self.subject.claims(probes)
         spread = np.where(np.isfinite(claims.spread), claims.spread, 0.0)  # a NaN needs no tolerance
-        return Round(tuple(probes), estimates, claims, estimates.roundoff + _CLAIM_FACTOR * self.epsilon * spread)
-
-    def at(self, step: float) -> Trial:
-        """The same trial at another step."""
-        return replace(self, step=replace(self.step, step=step))
+        rounding = estimates.roundoff + _CLAIM_FACTOR * self.epsilon * spread
+        with np.errstate(invalid="ignore"):
+            mismatch = np.abs(estimates.derivative - claims.value)
+        return Round(tuple(probes), estimates, claims, rounding, mismatch, estimates.truncation + rounding)
 
     def settled(self, judged: Round, ratio: float, smallest: float) -> tuple[Trial, Round]:
         """The round judged again at smaller steps, as long as one could change the finding.
@@ -120,12 +121,12 @@ class Trial:
         only by a step small enough to exclude half its jump; where rounding forbids, it stands.
         """
         trial = self
-        while trial.step.step / ratio >= smallest:
+        while (measure := trial.measure.finer(ratio, smallest)) is not None:
             e = judged.estimates
             doubtful = judged.failed.any() or judged.too_wide
             if not e.kinked.any() and not (doubtful and e.truncation.max() > _MOSTLY * judged.rounding.max()):
                 break
-            finer = trial.at(trial.step.step / ratio)
+            finer = replace(trial, measure=measure)
             values = finer.values(judged.probes)
             if not np.isfinite(values).all():
                 break
@@ -170,7 +171,6 @@ def _halves(probe: Probe) -> list[Probe]:
     for field, (first, last) in (("inputs", probe.inputs), ("outputs", probe.outputs)):
         if last - first > 1:
             middle = (first + last) // 2
-            if field == "inputs":
-                return [Probe(probe.direction, half, probe.outputs) for half in ((first, middle), (middle, last))]
-            return [Probe(probe.direction, probe.inputs, half) for half in ((first, middle), (middle, last))]
+            halves = ((first, middle), (middle, last))
+            return [replace(probe, inputs=half) if field == "inputs" else replace(probe, outputs=half) for half in halves]
     return []

@@ -7,12 +7,12 @@ walked back: as long as an operand is not finite either, it is to blame rather t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..graph import Graph, Ref
+from ..graph import Graph, Node, Ref
 from ..ops.op import Structured, lookup
 from ..transforms.rewrite import as_tuple
 from .executor import Array
@@ -26,29 +26,37 @@ def is_finite(array: Array) -> bool:
     return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
-def finite_nodes(graph: Graph, inputs: Sequence[Array]) -> list[bool]:
-    """For each node of an expanded graph, whether all its values are finite at these inputs."""
+def walk(graph: Graph, inputs: Sequence[Array]) -> Iterator[tuple[int, list[Array], list[Array]]]:
+    """Node after node of an expanded graph, inputs included: its number, its operands and its results at these inputs.
+
+    A value is let go of once its last reader has run.
+    """
     last = [-1] * len(graph.nodes)
     for i, node in enumerate(graph.nodes):
         for ref in node.operands:
             last[ref.node] = i
-    values: list[Any] = [[x] for x in inputs] + [None] * (len(graph.nodes) - graph.arity)
-    finite = [is_finite(x) for x in inputs] + [True] * (len(graph.nodes) - graph.arity)
-    with np.errstate(all="ignore"):
-        for i in range(graph.arity, len(graph.nodes)):
-            node = graph.nodes[i]
-            op, attributes = lookup(node.op), dict(node.attributes)
-            operands = [values[ref.node][ref.result] for ref in node.operands]
-            if isinstance(op.derivative, Structured):
-                values[i] = alone(graph, node).run([np.asarray(x, order="C") for x in operands])
-            else:
-                assert op.apply is not None, f"{node.op} should have been expanded"
-                values[i] = [np.asarray(y) for y in as_tuple(op.apply(*operands, **attributes))]
-            finite[i] = all(is_finite(v) for v in values[i])
-            for ref in node.operands:
-                if last[ref.node] == i:
-                    values[ref.node] = None
-    return finite
+    values: list[Any] = [None] * len(graph.nodes)
+    for i, node in enumerate(graph.nodes):
+        operands = [values[ref.node][ref.result] for ref in node.operands]
+        values[i] = [inputs[i]] if i < graph.arity else _applied(graph, node, operands)
+        yield i, operands, values[i]
+        for ref in node.operands:
+            if last[ref.node] == i:
+                values[ref.node] = None
+
+
+@np.errstate(all="ignore")
+def _applied(graph: Graph, node: Node, operands: Sequence[Array]) -> list[Array]:
+    op, attributes = lookup(node.op), dict(node.attributes)
+    if isinstance(op.derivative, Structured):
+        return alone(graph, node).run([np.asarray(x, order="C") for x in operands])
+    assert op.apply is not None, f"{node.op} should have been expanded"
+    return [np.asarray(y) for y in as_tuple(op.apply(*operands, **attributes))]
+
+
+def finite_nodes(graph: Graph, inputs: Sequence[Array]) -> list[bool]:
+    """For each node of an expanded graph, whether all its values are finite at these inputs."""
+    return [all(is_finite(y) for y in results) for _, _, results in walk(graph, inputs)]
 
 
 def culprit(graph: Graph, finite: Sequence[bool], output: Ref) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -174,7 +174,9 @@ class Op:
     (all results gain it). cost(types in, types out, **attributes). domain: one per operand.
     pointwise: every element of the result depends on the same element of each operand, all of one shape.
     scalar: of a pointwise op, the same on Python's numbers (ops/scalars.py).
-    kinks: where it is not differentiable and what is returned there. numpy: callables of NumPy whose
+    kinks: where it is not differentiable and what is returned there. continuation(*arrays, **attributes): the analytic
+    continuation on complex128, of operands some of which are complex; None where there is none. A judge
+    evaluates it (check/continuation.py), nothing else. numpy: callables of NumPy whose
     calls on traced values mean this op with the operands as its arguments.
     """
 
@@ -193,6 +195,7 @@ class Op:
     scalar: Callable[..., Any] | None = None
     domain: tuple[Domain, ...] = ()
     kinks: str = ""
+    continuation: Callable[..., Any] | None = None
     summary: str = ""
     numpy: tuple[Callable[..., Any], ...] = ()
     operand_dtypes: tuple[np.dtype[Any], ...] = FLOATS
@@ -218,9 +221,16 @@ STATIC: dict[str, tuple[int, ...]] = {}
 """By the same name, the positions of arguments that are never inputs (an index may be a mask)."""
 
 
+def AS_APPLIED(*x: Any, **attributes: Any) -> Any:
+    """Stands for the kernel itself as an op's continuation: it computes on complex128 what it does on float64."""
+    raise AssertionError("`register` puts the kernel in its place")
+
+
 def register(op: Op) -> Op:
     if op.name in TABLE:
         raise AssertionError(f"op {op.name} is registered twice")
+    if op.continuation is AS_APPLIED:
+        op = replace(op, continuation=op.apply)
     TABLE[op.name] = op
     return op
 

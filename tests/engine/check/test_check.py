@@ -391,7 +391,7 @@ def test_rounds_are_plans_over_rows_cut_into_blocks():
     verdict_of(logistic, point, {"x": np.zeros(40)}, block=5, executor=executor)
     assert all(sweep.width == 5 for plan in executor.plans for sweep in plan.sweeps)
     assert all(plan.sweeps for plan in executor.plans)
-    first = plan_check(graph_of(logistic, point), Check(("x",), True, block=5), Budget())
+    first = plan_check(graph_of(logistic, point), Check(("x",), "given", block=5), Budget())
     assert first.key == executor.plans[0].key
 
 
