@@ -47,7 +47,7 @@ def decided(model, x, c, gradient, seed):
     bench = Bench(lines(graph, ("x",), seed, query.directions), {"x": x, "c": c}, Local(), never, Budget(), 0)
     seen = evidence(bench, lambda bench: given_gradient(bench.lines, {"x": gradient}), query)
     assert isinstance(seen, Evidence), seen
-    return bool(seen.judged.evident.any()) and not is_rough(seen.trial), excluded(bench.lines, seen.judged)
+    return bool(seen.judged.evident.any()) and not is_rough(seen.trial, seen.judged), excluded(bench.lines, seen.judged)
 
 
 def test_there_are_forty_kinds_of_faults_and_more():

@@ -50,7 +50,7 @@ def finding(trial: Trial, judged: Round, query: Check) -> Found:
     if not np.isfinite(claimed).all():
         return _given_not_finite(trial, query)
     if judged.evident.any():
-        return _rough(trial, judged) if query.judge != "complex_step" and is_rough(trial) else _wrong(trial, judged, query)
+        return _rough(trial, judged) if query.judge != "complex_step" and is_rough(trial, judged) else _wrong(trial, judged, query)
     if e.kinked.any():
         return _kinked(trial, judged)
     if judged.failed.any():
@@ -72,13 +72,17 @@ _LOCAL = 16.0
 """Noise at the point so many times that beside it is not noise but what the function does there."""
 
 
-def is_rough(trial: Trial) -> bool:
+def is_rough(trial: Trial, judged: Round) -> bool:
     """Whether what was taken for noise is there at the point only: a pole or a spike nearer to it than any step.
 
     Steps that bridge it see a smooth function with another derivative. Noise that is everywhere (a solver's
-    tolerance) is as large beside the point; that of cancellation is explained by the values that cancel.
+    tolerance) is as large beside the point; that of cancellation is explained by the values that cancel. And an error
+    that is larger than the noise over the smallest step cannot come of it.
     """
-    probe = trial.bench.lines.whole(0)
+    probe, rungs = trial.bench.lines.whole(0), trial.step.rungs
+    worst = float(np.max(judged.mismatch[judged.evident]))
+    if rungs is not None and worst * float(rungs.steps[0]) > float(np.max(trial.step.noise)):
+        return False
     if trial.step.explained or largest_of(trial.bench, probe, float(np.max(trial.step.noise)), trial.epsilon) is not None:
         return False
     beside = trial.step.step + trial.step.spacing * np.arange(-4.0, 5.0)
