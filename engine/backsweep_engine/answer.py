@@ -136,7 +136,7 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
     values = _apart(values)
     asks = work.request.asks
     first_bad: dict[tuple[int, int], Block] = {}
-    gathered = {k: g for k, ask in enumerate(asks) if (g := _gathering(work.plan, k, ask)) is not None}
+    gathered = {k: g for k, ask in enumerate(asks) if (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
     for block in executor.blocks(work.plan, values, stop):
         if not is_finite(block.array):
             key = (block.query, block.part)
@@ -177,7 +177,7 @@ class Collected:
             require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
         # A whole part comes as an array of its own, which takes the place of this one.
         self._arrays = [[_WHOLE if p.axis is Axis.WHOLE else np.empty(p.array_type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
-        self._patterns = [next((p.pattern for p in parts), None) for parts in work.outlines]
+        self._patterns = [parts[0].pattern if parts else None for parts in work.outlines]
         self._verdicts: dict[int, Verdict] = {}
         self._notes: list[NonFinite] = []
 

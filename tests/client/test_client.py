@@ -163,9 +163,9 @@ def test_a_function_unpickled_elsewhere_asks_the_same_server(service: bs.Service
 
 def test_ctrl_c_ends_the_run_on_the_server_too(server: Server) -> None:
     program = f"""
-import numpy as np, backsweep as bs
+import functools, numpy as np, backsweep as bs
 with bs.connect({server.address!r}) as service:
-    f = service.submit(lambda x: np.tanh(x @ x @ x), x=bs.float64[60, 60])
+    f = service.submit(lambda x: np.tanh(functools.reduce(np.matmul, [x] * 40)), x=bs.float64[60, 60])  # many seconds of work
     print("asking", flush=True)
     f.jacobian(np.ones((60, 60)), block=1)
 """

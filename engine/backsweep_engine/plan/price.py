@@ -18,6 +18,7 @@ DISPATCH = 500
 """Flops in the time it takes to call one kernel: about half a microsecond."""
 
 FLOPS_A_SECOND = 1e9
+"""So that what is known in seconds can be a price."""
 
 BLOCK = 30_000
 """And to hand over one block of a sweep, its seeds made and its rows put in their place: about 30 microseconds."""
@@ -34,22 +35,22 @@ def price_of(graph: Graph, nodes: Sequence[bool], rows: int = 1) -> int:
     for i, cost in enumerate(costs(graph), graph.arity):
         if nodes[i]:
             total += (cost.flops + cost.bytes // 16) * rows
-            total += 0 if lookup(graph.nodes[i].op).view else DISPATCH * (1 + _kernels(graph.nodes[i]))
+            total += 0 if lookup(graph.nodes[i].op).view else DISPATCH + _calls(graph.nodes[i])
     return total
 
 
-def _kernels(node: Node) -> int:
-    """How many kernels the graphs it holds call, or as many as take as long where they run on Python's numbers."""
+def _calls(node: Node) -> int:
+    """Of the kernels the graphs it holds call, or of what a loop on Python's numbers takes instead."""
     derivative = lookup(node.op).derivative
     if not isinstance(derivative, Structured):
         return 0
+    runs = derivative.runs(**dict(node.attributes))
     loop = scalar_loop(node) if node.op in ("scan", "while_loop") else None
     if loop is not None:
-        trips, _ = derivative.runs(**dict(node.attributes))[-1]
-        return int(trips * loop.body.seconds * FLOPS_A_SECOND) // DISPATCH
-    return sum(trips * max(_count(g) for g in graphs) for trips, graphs in derivative.runs(**dict(node.attributes)))
+        return runs[-1][0] * round(loop.body.seconds * FLOPS_A_SECOND)
+    return sum(trips * max(_within(g) for g in graphs) for trips, graphs in runs)
 
 
 @remembered
-def _count(graph: Graph) -> int:
-    return sum([1 + _kernels(node) for node in graph.nodes[graph.arity :] if not lookup(node.op).view])
+def _within(graph: Graph) -> int:
+    return sum([DISPATCH + _calls(node) for node in graph.nodes[graph.arity :] if not lookup(node.op).view])
