@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PROTO_PYTHON := .venv-proto/bin/python
 PEERS_PYTHON := .venv-peers/bin/python
+BENCH_PYTHON := .venv-bench/bin/python
 
 # Another project's paths would be imported before ours.
 unexport PYTHONPATH
@@ -14,7 +15,7 @@ unexport PYTHONHOME
 export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all peers lint proto clean venv venv-proto venv-peers python
+.PHONY: help install demo test test-all peers bench bench-smoke lint proto clean venv venv-proto venv-peers venv-bench python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -33,6 +34,12 @@ test-all: lint venv-proto ## lint and every test
 peers: venv-peers ## every op and the zoo against JAX, some minutes: make peers ARGS="erf 'gaussian process'"
 	@cd tests && ../$(PEERS_PYTHON) -m peers $(ARGS)
 
+bench: venv-bench ## CPU time beside JAX, PyTorch, autograd, CasADi, some minutes: make bench ARGS="rosenbrock --tools backsweep,jax --rounds 9"
+	@cd tests && ../$(BENCH_PYTHON) -m bench $(ARGS)
+
+bench-smoke: venv ## every workload of the benchmark at a tiny size, for its answers, not its times
+	@$(BIN)/python -m pytest -q tests/bench $(PYTEST_ARGS)
+
 lint: venv ## ruff, mypy, the import contracts, buf
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
@@ -43,7 +50,7 @@ proto: venv-proto ## generate client/backsweep/v1 from proto/
 	@$(PROTO_PYTHON) -m grpc_tools.protoc -I proto --python_out=client --pyi_out=client --grpc_python_out=client proto/backsweep/v1/*.proto
 
 clean: ## remove the environments and everything built
-	@rm -rf .venv .venv-proto .venv-peers .venv.lock .venv-proto.lock .venv-peers.lock dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf .venv .venv-proto .venv-peers .venv-bench .venv.lock .venv-proto.lock .venv-peers.lock .venv-bench.lock dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find engine client server tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv: python
@@ -56,6 +63,11 @@ venv-proto: python
 # JAX is large and no part of backsweep: whoever does not ask for this judge does not install it.
 venv-peers: python
 	@$(PYTHON) .ci/venv.py .venv-peers "backsweep and JAX" -c constraints.txt -e ".[peers]"
+
+# Peers are installed one by one: what the registry refuses is absent from the table. PyTorch's sympy wants mpmath < 1.4, the tests want 1.4.
+venv-bench: python
+	@mkdir -p build && grep -v '^mpmath==' constraints.txt >build/constraints-bench.txt
+	@$(PYTHON) .ci/venv.py .venv-bench "backsweep and its peers" -c build/constraints-bench.txt -e ".[native]" --each bench
 
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "backsweep: no $(PYTHON) here; install Python 3.11 or newer, or: make PYTHON=/path/to/python ..." >&2; exit 1; }

@@ -1,4 +1,6 @@
-"""Bring a virtual environment up to date: .ci/venv.py DIRECTORY LABEL PIP_ARGUMENT...
+"""Bring a virtual environment up to date: .ci/venv.py DIRECTORY LABEL PIP_ARGUMENT... [--each EXTRA]
+
+--each: the requirements of this extra of pyproject.toml, one by one, under the same constraints; what is refused is left out, and said.
 
 A stamp inside the environment holds the hash of everything it was made from. It is written last, so an interrupted
 install starts over; while it matches, nothing is run. Old syntax on purpose: an old Python must reach the message below.
@@ -35,7 +37,21 @@ def ready(directory, want):
         return file.read() == want
 
 
+def each_of(arguments):
+    """The pip arguments before --each, the constraints among them, and the requirements it stands for."""
+    if "--each" not in arguments:
+        return arguments, [], []
+    import tomllib
+
+    at = arguments.index("--each")
+    first = arguments[:at]
+    constraints = [word for k, word in enumerate(first) if word == "-c" or (k and first[k - 1] == "-c")]
+    with open("pyproject.toml", "rb") as file:
+        return first, constraints, tomllib.load(file)["project"]["optional-dependencies"][arguments[at + 1]]
+
+
 def install(directory, label, arguments, want):
+    arguments, constraints, each = each_of(arguments)
     sys.stderr.write("installing %s into %s (once, about a minute)\n" % (label, directory))
     shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory)
@@ -50,6 +66,9 @@ def install(directory, label, arguments, want):
             if subprocess.call(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment):
                 break
         else:
+            for requirement in each:
+                if subprocess.call(pip + constraints + [requirement], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment):
+                    sys.stderr.write("%s cannot be had here and is left out; the whole log is %s\n" % (requirement, log))
             with open(os.path.join(directory, "stamp"), "w") as stamp:
                 stamp.write(want)
             return

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .implicit import fixed_point, root
     from .inprocess import local
     from .loops import fori_loop, scan, while_loop
+    from .odes import odeint
     from .service import Function, Service, Usage
     from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
     from .wrapping import checkpoint, custom_gradient, vmap
@@ -41,6 +42,7 @@ _HOMES = {
     ".implicit": "fixed_point root",
     ".inprocess": "local",
     ".loops": "fori_loop scan while_loop",
+    ".odes": "odeint",
     ".wrapping": "checkpoint custom_gradient vmap",
     ".service": "Function Service Usage",
     ".functions": "name stop_gradient",
@@ -56,7 +58,7 @@ __all__ = [  # noqa: RUF022  # grouped as a reader meets them
     "float64", "float32", "int64", "int32", "bool_",
     "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
     "gauss_newton", "fisher", "empirical_fisher",
-    "cond", "scan", "fori_loop", "while_loop", "vmap", "checkpoint", "custom_gradient", "root", "fixed_point", "stop_gradient", "name",
+    "cond", "scan", "fori_loop", "while_loop", "vmap", "checkpoint", "custom_gradient", "root", "fixed_point", "odeint", "stop_gradient", "name",
     "newton_step", "critical_point", "CriticalPoint",
     "Verdict", "Outcome", "NonFiniteWarning",
     "Error", "GraphError", "OverBudget", "Cancelled", "ClusterLost", "Fault",

@@ -2,12 +2,12 @@
 
 On plain arrays, outside a trace, they are plain Python loops. Values a body uses from outside become
 operands of the loop. Memory of a reverse sweep: what is carried, once a trip; with checkpoint="sqrt",
-about 2 sqrt(trips) times, for one more forward pass.
+about 2 sqrt(trips) times, for one more forward pass or two. How much is kept is told the engine as the attribute
+`kept` of the loop's node, chosen here from bounds and bytes alone; how it is kept is the engine's.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -16,8 +16,10 @@ from typing import Any, Literal
 import numpy as np
 
 from backsweep_engine.errors import GraphError
+from backsweep_engine.execute.structured import capped
 from backsweep_engine.graph import Builder, Graph, Type
 from backsweep_engine.ops.build import broadcast, call_several, cast, common_builder, lift
+from backsweep_engine.ops.control import MAX_LEVELS
 from backsweep_engine.ops.term import TRACING, Term
 
 from .lines import locate, show
@@ -26,6 +28,12 @@ from .trees import Tree, flatten, mapped
 
 Function = Callable[..., Any]
 Checkpoint = Literal["sqrt"] | int | None
+
+MAX_TRIPS = 100_000
+"""Of a loop whose number of trips is data and that states no bound: about a second of the shortest trips."""
+
+TAPE_BYTES = 64 << 20
+"""What a reverse sweep of such a loop aims to keep of what is carried, at most."""
 
 
 def scan(f: Function, init: Any, xs: Any = None, length: int | None = None, *, reverse: bool = False, checkpoint: Checkpoint = None) -> tuple[Any, Any]:
@@ -37,20 +45,19 @@ def scan(f: Function, init: Any, xs: Any = None, length: int | None = None, *, r
     """
     with _Shown():
         trips = _length(xs, length)
-        if checkpoint is not None:
-            return _segmented(f, init, xs, trips, reverse, _kept(checkpoint, trips))
+        kept = _kept(checkpoint, trips)
         parent = tracing(init, xs)
         if parent is None:
             return _plain_scan(f, init, xs, trips, reverse)
         loop = _Loop(parent, f, init, xs)
-        return loop.add("scan", slices=len(loop.xs), length=trips, reverse=reverse, counted=False)
+        return loop.add("scan", slices=len(loop.xs), length=trips, reverse=reverse, counted=False, kept=kept)
 
 
 def fori_loop(lower: Any, upper: Any, f: Function, init: Any, *, max_trips: int | None = None, checkpoint: Checkpoint = None) -> Any:
     """The last carry of `carry = f(i, carry)` for i from lower to upper - 1.
 
-    If a bound is a traced integer, `max_trips` is needed: more trips are an error when the loop runs.
-    `checkpoint`: as for scan.
+    If a bound is a traced integer, more than `max_trips` trips (MAX_TRIPS if not given) are an error when the loop runs.
+    `checkpoint`: as for scan. Without it and without max_trips, as for while_loop.
     """
     with _Shown():
         parent = tracing(init, (lower, upper))
@@ -65,33 +72,29 @@ def fori_loop(lower: Any, upper: Any, f: Function, init: Any, *, max_trips: int 
             return (i + 1, f(i, value)), None
 
         start = cast(lift(_integer(lower), parent), np.dtype(np.int64))
+        loop = _Loop(parent, body, (start, init), None)
         if not isinstance(lower, Term) and not isinstance(upper, Term):
             trips = max(0, operator.index(upper) - operator.index(lower))
-            if checkpoint is not None:
-                return _segmented(body, (start, init), None, trips, False, _kept(checkpoint, trips))[0][1]
-            loop = _Loop(parent, body, (start, init), None)
-            return loop.add("scan", slices=0, length=trips, reverse=False, counted=False)[0][1]
-        if max_trips is None:
-            raise GraphError("a loop to a traced bound needs its own bound", reason="NOT_TRACEABLE", name="max_trips", hint="add max_trips=, the most trips")
-        if checkpoint is not None:
-            raise GraphError("a loop to a traced bound keeps every carry", reason="NOT_BUILT_YET", name="checkpoint", hint="leave out checkpoint=")
+            return loop.add("scan", slices=0, length=trips, reverse=False, counted=False, kept=_kept(checkpoint, trips))[0][1]
         count = cast(lift(_integer(upper), parent), np.dtype(np.int64)) - start
-        loop = _Loop(parent, body, (start, init), None)
-        return loop.add("scan", [count], slices=0, length=operator.index(max_trips), reverse=False, counted=True)[0][1]
+        most, kept = loop.bounded(max_trips, checkpoint)
+        return loop.add("scan", [count], slices=0, length=most, reverse=False, counted=True, kept=kept)[0][1]
 
 
-def while_loop(condition: Function, body: Function, init: Any, *, max_trips: int) -> Any:
-    """The carry after `carry = body(carry)` as long as condition(carry) holds; more than max_trips trips are an error.
+def while_loop(condition: Function, body: Function, init: Any, *, max_trips: int | None = None, checkpoint: Checkpoint = None) -> Any:
+    """The carry after `carry = body(carry)` as long as condition(carry) holds.
 
-    A derivative keeps what is carried for max_trips trips, and runs as many trips as the loop did.
+    More than `max_trips` trips (MAX_TRIPS if not given) are an error (LOOP_CAP). Derivatives make as many trips as the
+    loop did; a reverse sweep keeps what is carried for all of max_trips trips or, with `checkpoint`, as for scan. A loop
+    without max_trips keeps about 2 sqrt(MAX_TRIPS) carries, or fewer, so that they fit TAPE_BYTES, for two to four more forward passes.
     """
     with _Shown():
         parent = tracing(init)
         if parent is None:
-            trips = 0
+            trips, most = 0, _most(max_trips)
             while condition(init):
-                if trips == max_trips:
-                    raise GraphError("a loop did not end within its bound", reason="LOOP_CAP", got=f"the condition holds after {trips} trips", source=locate())
+                if trips == most:
+                    raise capped(f"the condition still holds after {trips} trips", most)
                 init, trips = body(init), trips + 1
             return init
 
@@ -109,7 +112,8 @@ def while_loop(condition: Function, body: Function, init: Any, *, max_trips: int
             raise _wrong("the condition is not one truth value", str(asked.type_of(outputs[0][1])), "a bool scalar, such as x > 0")
         for outer, _ in asked.captured:
             loop.inner.capture(outer)
-        return loop.add("while_loop", condition=asked.build(outputs), max_trips=operator.index(max_trips), first=1)[0]
+        most, kept = loop.bounded(max_trips, checkpoint)
+        return loop.add("while_loop", condition=asked.build(outputs), max_trips=most, kept=kept, first=1)[0]
 
 
 class _Loop:
@@ -158,6 +162,13 @@ class _Loop:
         self.y_tree: Tree = tree.children[1]
         return [self.inner.type_of(ref) for _, ref in self.outputs[: len(self.carry)]]
 
+    def bounded(self, max_trips: int | None, checkpoint: Checkpoint) -> tuple[int, tuple[int, ...]]:
+        """The most trips of a loop whose number of trips is data, and of how many a reverse sweep keeps the carry."""
+        most = _most(max_trips)
+        if max_trips is None and checkpoint is None:
+            return most, _within_tape(most, [term.type for _, term in self.carry])
+        return most, _kept(checkpoint, most)
+
     def add(self, op: str, trips: Sequence[Term] = (), *, first: int = 0, **attributes: Any) -> tuple[Any, Any]:
         """The loop's node: its last carry and its stacked ys, from its result number `first` on."""
         captured = [Term(self.parent, outer) for outer, _ in self.inner.captured]
@@ -173,42 +184,40 @@ def tracing(*trees: Any) -> Builder | None:
     return common_builder(terms) if terms else TRACING.get()
 
 
-def _segmented(f: Function, init: Any, xs: Any, length: int, reverse: bool, kept: int) -> tuple[Any, Any]:
-    """A scan of scans: the outer one keeps a carry for each inner one, which keeps its own while it is at work."""
-    inner = -(-length // max(1, kept))
-    if inner <= 1 or inner == length:
-        return scan(f, init, xs, length, reverse=reverse)
-    outer = length // inner
-    whole = outer * inner
-
-    def segment(carry: Any, x: Any) -> Any:
-        return scan(f, carry, x, inner, reverse=reverse)
-
-    def rest(carry: Any) -> tuple[Any, Any]:
-        return scan(f, carry, None if xs is None else mapped(lambda a: a[whole:], xs), length - whole, reverse=reverse)
-
-    cut = None if xs is None else mapped(lambda a: np.reshape(a[:whole], (outer, inner, *a.shape[1:])), xs)
-    last = None
-    if reverse and whole < length:
-        init, last = rest(init)
-    carry, ys = scan(segment, init, cut, outer, reverse=reverse)
-    if not reverse and whole < length:
-        carry, last = rest(carry)
-    if ys is None:
-        return carry, None
-    leaves, tree = flatten(ys)
-    flat = [np.reshape(y, (whole, *y.shape[2:])) for _, y in leaves]
-    if last is not None:
-        flat = [np.concatenate([y, z]) for y, (_, z) in zip(flat, flatten(last)[0], strict=True)]
-    return carry, tree.unflatten(flat)
+def _most(max_trips: Any) -> int:
+    if max_trips is None:
+        return MAX_TRIPS
+    if isinstance(max_trips, bool) or not isinstance(max_trips, (int, np.integer)) or not 0 <= max_trips < 2**63:
+        raise _wrong("max_trips is not a number of trips", repr(max_trips), "an int, 0 or more, or None")
+    return int(max_trips)
 
 
-def _kept(checkpoint: Checkpoint, length: int) -> int:
+def _kept(checkpoint: Checkpoint, length: int) -> tuple[int, ...]:
+    """The attribute `kept` of a loop of at most `length` trips: of how many a reverse sweep keeps the carry, () for all."""
+    if checkpoint is None:
+        return ()
     if checkpoint == "sqrt":
-        return math.isqrt(max(0, length - 1)) + 1
+        return (_root(length, 2),)
     if isinstance(checkpoint, int) and not isinstance(checkpoint, bool) and checkpoint >= 1:
-        return checkpoint
+        return (checkpoint,)
     raise _wrong("checkpoint is not a number of carries to keep", repr(checkpoint), "'sqrt', 1 or more, or None")
+
+
+def _within_tape(length: int, carry: Sequence[Type]) -> tuple[int, ...]:
+    """The same where nobody knows how many trips there will be: the fewest levels whose carries fit TAPE_BYTES, or as many as there may be."""
+    nbytes = sum(type.nbytes for type in carry)
+    levels = 2
+    while levels <= MAX_LEVELS and levels * _root(length, levels) * nbytes > TAPE_BYTES:
+        levels += 1
+    return (_root(length, levels),) * (levels - 1)
+
+
+def _root(length: int, degree: int) -> int:
+    """The least k >= 1 with k ** degree >= length."""
+    k: int = max(1, round(length ** (1 / degree)) - 1)
+    while k**degree < length:
+        k += 1
+    return k
 
 
 def _plain_scan(f: Function, init: Any, xs: Any, length: int, reverse: bool) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ def _chosen(go: Any, new: list[Any], old: list[Any]) -> list[Any]:
     return [jnp.where(go, a, b) for a, b in zip(new, old, strict=True)]
 
 
-def _scan(*x: Any, body: Held, carries: int, slices: int, length: int, reverse: bool, counted: bool) -> Any:
+def _scan(*x: Any, body: Held, carries: int, slices: int, length: int, reverse: bool, counted: bool, kept: tuple[int, ...]) -> Any:
     count, given = (x[0], x[1:]) if counted else (length, x)
     carry, xs, fixed = list(given[:carries]), list(given[carries : carries + slices]), given[carries + slices :]
 
@@ -37,7 +37,7 @@ def _scan(*x: Any, body: Held, carries: int, slices: int, length: int, reverse: 
     return (*last, *ys)
 
 
-def _while(*x: Any, condition: Held, body: Held, carries: int, max_trips: int) -> Any:
+def _while(*x: Any, condition: Held, body: Held, carries: int, max_trips: int, kept: tuple[int, ...]) -> Any:
     fixed = x[carries:]
 
     def trip(state: tuple[Any, Any, list[Any]], _: Any) -> tuple[tuple[Any, Any, list[Any]], list[Any]]:

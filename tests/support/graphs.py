@@ -73,20 +73,29 @@ def scan(
     length: int = 0,
     reverse: bool = False,
     trips: Any = None,
+    kept: tuple[int, ...] = (),
 ) -> tuple[Term, ...]:
     """The op scan of f(*carry, *slices, *stays) -> the next carry and what is stacked, in one tuple."""
     given = [*[t.type for t in carry], *[t.type.with_shape(t.shape[1:]) for t in xs], *[t.type for t in stays]]
     body = build(f, **{f"x{i}": type for i, type in enumerate(given)})
-    attributes = {"carries": len(carry), "slices": len(xs), "length": xs[0].shape[0] if xs else length, "reverse": reverse}
+    attributes = {"carries": len(carry), "slices": len(xs), "length": xs[0].shape[0] if xs else length, "reverse": reverse, "kept": kept}
     operands = [*([] if trips is None else [trips]), *carry, *xs, *stays]
     return call_several(operands[0].builder, "scan", *operands, body=body, counted=trips is not None, **attributes)
 
 
-def while_loop(condition: Callable[..., Any], f: Callable[..., Any], carry: Sequence[Term], stays: Sequence[Term] = (), *, max_trips: int) -> tuple[Term, ...]:
+def while_loop(
+    condition: Callable[..., Any],
+    f: Callable[..., Any],
+    carry: Sequence[Term],
+    stays: Sequence[Term] = (),
+    *,
+    max_trips: int,
+    kept: tuple[int, ...] = (),
+) -> tuple[Term, ...]:
     """The op while_loop: how many trips, the last carry, and what was stacked."""
     types = {f"x{i}": t.type for i, t in enumerate((*carry, *stays))}
     graphs = {"condition": build(condition, **types), "body": build(f, **types)}
-    return call_several(carry[0].builder, "while_loop", *carry, *stays, **graphs, carries=len(carry), max_trips=max_trips)
+    return call_several(carry[0].builder, "while_loop", *carry, *stays, **graphs, carries=len(carry), max_trips=max_trips, kept=kept)
 
 
 def _logistic(w: Any, X: Any, y: Any) -> Any:

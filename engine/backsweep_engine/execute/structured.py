@@ -28,7 +28,9 @@ ProgramOf = Callable[[Graph], Program]
 
 def runner(node: Node, program_of: ProgramOf) -> Runner:
     """What runs a node that holds graphs."""
-    return _RUNNERS[node.op](program_of=program_of, types=node.types, **dict(node.attributes))
+    # `kept` is for those who derive the loop; it says nothing of how it runs.
+    attributes = {name: value for name, value in node.attributes if name != "kept"}
+    return _RUNNERS[node.op](program_of=program_of, types=node.types, **attributes)
 
 
 def _cond(*, then: Graph, otherwise: Graph, program_of: ProgramOf, types: Sequence[Type]) -> Runner:
@@ -50,7 +52,7 @@ def _scan(*, body: Graph, carries: int, slices: int, length: int, reverse: bool,
     def run(operands: Sequence[Array], stop: Stop) -> list[Array]:
         trips, x = (int(operands[0]), operands[1:]) if counted else (length, operands)
         if trips > length:
-            raise _capped(f"{trips} trips", length)
+            raise capped(f"{trips} trips", length)
         carry, xs, constants = list(x[:carries]), x[carries : carries + slices], x[carries + slices :]
         stacks = [(np.empty if trips == length else np.zeros)(t.shape, t.dtype) for t in types[carries:]]
         for i in range(trips - 1, -1, -1) if reverse else range(trips):
@@ -73,7 +75,7 @@ def _while_loop(*, condition: Graph, body: Graph, carries: int, max_trips: int, 
         while bool(holds.run([*carry, *constants], stop)[0]):
             _ask(stop)
             if trips == max_trips:
-                raise _capped(f"the condition still holds after {trips} trips", max_trips)
+                raise capped(f"the condition still holds after {trips} trips", max_trips)
             results = program.run([*carry, *constants], stop)
             for stack, y in zip(stacks, results[carries:], strict=True):
                 stack[trips] = y
@@ -88,13 +90,14 @@ def _ask(stop: Stop) -> None:
         raise Cancelled("the work was stopped")
 
 
-def _capped(got: str, most: int) -> GraphError:
+def capped(got: str, most: int) -> GraphError:
+    """That a loop makes more trips than its bound, which is `most`."""
     return GraphError(
         "a loop did not end within its bound",
         reason="LOOP_CAP",
         got=got,
         allowed=f"at most {most}",
-        hint="allow more (max_trips=), or make the condition end",
+        hint="allow more (max_trips=; of an odeint, max_steps=), or make the condition end",
     )
 
 

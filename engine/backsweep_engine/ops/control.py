@@ -19,6 +19,9 @@ FLOAT64, INT64 = DTYPES["float64"], DTYPES["int64"]
 _VECTOR = Type(FLOAT64, (3,))
 Types = tuple[Type, ...]
 
+MAX_LEVELS = 3
+"""Of `kept`: each is one more forward pass of a reverse sweep, and some more scans in its graph."""
+
 
 def _names(types: Sequence[Type]) -> str:
     return ", ".join(map(str, types)) or "nothing"
@@ -32,6 +35,11 @@ def _require_held(name: str, graph: Graph, inputs: Types) -> None:
 def _require_count(name: str, count: int, most: int | None = None) -> None:
     allowed = "0 or more" if most is None else f"0 to {most}"
     require(count >= 0 and (most is None or count <= most), f"{name} is out of range", reason="ATTRIBUTE", got=count, allowed=allowed)
+
+
+def _require_kept(kept: tuple[int, ...]) -> None:
+    require(len(kept) <= MAX_LEVELS, "kept has too many levels", reason="ATTRIBUTE", got=len(kept), allowed=f"at most {MAX_LEVELS}")
+    require(all(k >= 1 for k in kept), "kept is out of range", reason="ATTRIBUTE", got=kept, allowed="1 or more at each level")
 
 
 def _held_cost(types: Types, results: Types, **_: Any) -> Cost:
@@ -91,13 +99,14 @@ register(
 # scan
 
 
-def _scan_infer(types: Types, body: Graph, carries: int, slices: int, length: int, reverse: bool, counted: bool) -> Types:
+def _scan_infer(types: Types, body: Graph, carries: int, slices: int, length: int, reverse: bool, counted: bool, kept: tuple[int, ...]) -> Types:
     if counted:
         require(len(types) >= 1 and types[0] == Type(INT64), "the number of trips must be an integer", got=_names(types[:1]), allowed="int64")
     given = types[counted:]
     _require_count("carries", carries, len(given))
     _require_count("slices", slices, len(given) - carries)
     _require_count("length", length)
+    _require_kept(kept)
     carry, xs, constants = given[:carries], given[carries : carries + slices], given[carries + slices :]
     for x in xs:
         require(x.shape[:1] == (length,), "an operand cannot be cut into slices", got=x, allowed=f"a first axis of length {length}")
@@ -115,7 +124,15 @@ def _require_carried(carry: Types, body: Graph) -> Types:
 
 
 def _scan_example() -> Example:
-    attributes = {"body": _example("add", "tanh", types=[_VECTOR, _VECTOR]), "carries": 1, "slices": 1, "length": 4, "reverse": False, "counted": False}
+    attributes = {
+        "body": _example("add", "tanh", types=[_VECTOR, _VECTOR]),
+        "carries": 1,
+        "slices": 1,
+        "length": 4,
+        "reverse": False,
+        "counted": False,
+        "kept": (),
+    }
     return Example((_VECTOR, Type(FLOAT64, (4, 3))), attributes)
 
 
@@ -136,10 +153,12 @@ register(
             "length": Kind.INT,
             "reverse": Kind.BOOL,
             "counted": Kind.BOOL,
+            "kept": Kind.INTS,
         },
         domain=(REALS, REALS),
         summary="a loop: the body on what is carried, on one slice of each x (the last slice first if reverse) and on what stays; the last carry, and "
-        "what each trip yields, stacked. Counted: an operand before the others says how many of the first slices are used; of the others 0 is yielded",
+        "what each trip yields, stacked. Counted: an operand before the others says how many of the first slices are used; of the others 0 is yielded. "
+        "Kept: of how many trips a reverse sweep keeps what is carried, at each level of a nest, computing the others again; if empty, of all",
         operand_dtypes=ANY,
     )
 )
@@ -148,9 +167,10 @@ register(
 # while_loop
 
 
-def _while_infer(types: Types, condition: Graph, body: Graph, carries: int, max_trips: int) -> Types:
+def _while_infer(types: Types, condition: Graph, body: Graph, carries: int, max_trips: int, kept: tuple[int, ...]) -> Types:
     _require_count("carries", carries, len(types))
     _require_count("max_trips", max_trips)
+    _require_kept(kept)
     _require_held("the condition", condition, types)
     _require_held("the body", body, types)
     require(condition.output_types == (Type(BOOL),), "the condition must yield one truth value", got=_names(condition.output_types), allowed="bool")
@@ -167,7 +187,7 @@ def _while_example() -> Example:
     condition = ends.build([("", Ref(emit(ends, "less", [Ref(one), Ref(emit(ends, "abs", [x], {}))], {})))])
     factor = emit(halves, "constant", [], {"value": _number(0.5), "shape": ()})
     body = halves.build([("", Ref(emit(halves, "multiply", [half, Ref(factor)], {})))])
-    return Example((scalar,), {"condition": condition, "body": body, "carries": 1, "max_trips": 9})
+    return Example((scalar,), {"condition": condition, "body": body, "carries": 1, "max_trips": 9, "kept": ()})
 
 
 def _number(value: float) -> Any:
@@ -186,10 +206,10 @@ register(
         cost=_held_cost,
         examples=(_while_example(),),
         arity=None,
-        attributes={"condition": Kind.GRAPH, "body": Kind.GRAPH, "carries": Kind.INT, "max_trips": Kind.INT},
+        attributes={"condition": Kind.GRAPH, "body": Kind.GRAPH, "carries": Kind.INT, "max_trips": Kind.INT, "kept": Kind.INTS},
         domain=(REALS,),
         summary="the body as long as the condition holds, both on what is carried and on what stays: how many trips, the last carry, and what each trip "
-        "yields, stacked, 0 after the last. More than max_trips is an error (LOOP_CAP)",
+        "yields, stacked, 0 after the last. More than max_trips is an error (LOOP_CAP). Kept: as of scan",
         operand_dtypes=ANY,
     )
 )

@@ -98,10 +98,11 @@ def _derived(graph: Graph, query: Query) -> tuple[Graph, list[str]]:
 def require_within(promise: Promise, budget: Budget) -> None:
     """Refuses a promise over the budget, before anything is allocated."""
     if promise.peak_bytes > budget.memory_bytes:
+        tape = "; of a loop, keep less (checkpoint=) or allow fewer trips (max_trips=)" if promise.largest_op in ("scan", "while_loop") else ""
         raise OverBudget(
             "the work does not fit the memory budget",
             op=promise.largest_op,
             got=f"{promise.peak_bytes} bytes at the peak, {promise.result_bytes} of results",
             allowed=f"{budget.memory_bytes} bytes",
-            hint="ask for less at once (block=, fewer outputs, a jvp or hvp instead of the matrix) or a larger server",
+            hint="ask for less at once (block=, fewer outputs, a jvp or hvp instead of the matrix) or a larger server" + tape,
         )

@@ -26,8 +26,10 @@ from support.graphs import BOOL, F64, I64, build, cond, scan
 from support.run import one, run
 
 
-def unrolled(f: Callable[..., Any], carry: Any, xs: Any = (), stays: Any = (), *, length: int = 0, reverse: bool = False, trips: Any = None) -> tuple[Any, ...]:
-    """What scan means, trip by trip. `trips`: a number."""
+def unrolled(
+    f: Callable[..., Any], carry: Any, xs: Any = (), stays: Any = (), *, length: int = 0, reverse: bool = False, trips: Any = None, kept: tuple[int, ...] = ()
+) -> tuple[Any, ...]:
+    """What scan means, trip by trip. `trips`: a number. `kept` has no meaning for it."""
     n, k = len(carry), xs[0].shape[0] if len(xs) else length
     made = k if trips is None else trips
     rows: dict[int, Any] = {}
@@ -116,10 +118,14 @@ POINT = draw([F64[3], F64[4, 3], F64[3]], (REALS,), 0)
 SEEDS = directions([F64[3], F64[4, 3], F64[3]], 0)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+WAYS = [(False, ()), (True, ()), (False, (2,)), (True, (3,))]
+"""Whether reversed, and what is kept (more of that in test_tape.py)."""
+
+
+@pytest.mark.parametrize(("reverse", "kept"), WAYS)
 @pytest.mark.parametrize("name", LOOPS)
-def test_value_and_all_derivatives_are_those_of_the_loop_unrolled(name: str, reverse: bool) -> None:
-    whole, plain = (LOOPS[name].graph(loop, reverse=reverse) for loop in (scan, unrolled))
+def test_value_and_all_derivatives_are_those_of_the_loop_unrolled(name: str, reverse: bool, kept: tuple[int, ...]) -> None:
+    whole, plain = (LOOPS[name].graph(loop, reverse=reverse, kept=kept) for loop in (scan, unrolled))
     for what, derived, seeds in (
         ("value", lambda g: g, ()),
         ("jvp", lambda g: derive.jvp(g, [0, 1, 2]), SEEDS),
@@ -289,7 +295,7 @@ def test_the_loop_that_made_a_nan_is_named() -> None:
 def make(body: Graph, types: list[Type], **attributes: Any) -> Graph:
     builder = Builder()
     operands = [Term(builder, builder.input(f"x{i}", type)) for i, type in enumerate(types)]
-    given = {"carries": 1, "slices": 1, "length": 4, "reverse": False, "counted": False, **attributes}
+    given = {"carries": 1, "slices": 1, "length": 4, "reverse": False, "counted": False, "kept": (), **attributes}
     return builder.build([("", call_several(builder, "scan", *operands, body=body, **given)[0].ref)])
 
 

@@ -144,7 +144,7 @@ def test_the_promise_counts_the_bound() -> None:
 def _make(condition: Graph, body: Graph, **attributes: Any) -> None:
     builder = Builder()
     x = Term(builder, builder.input("x", F64[3]))
-    call_several(builder, "while_loop", x, condition=condition, body=body, **{"carries": 1, "max_trips": 3, **attributes})
+    call_several(builder, "while_loop", x, condition=condition, body=body, **{"carries": 1, "max_trips": 3, "kept": (), **attributes})
 
 
 BODY, HOLDS = build(lambda x: x * 2, x=F64[3]), build(lambda x: np.sum(x) > 0, x=F64[3])

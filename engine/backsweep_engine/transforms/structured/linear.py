@@ -13,7 +13,7 @@ from ...ops.build import call
 from ...ops.op import Structured, Tangent, Transposes, lookup
 from ..rewrite import Rewrite, reached, with_subgraphs
 from ..simplify import simplify
-from .scan import Loop, loop_of
+from .loop import Loop, loop_of
 
 
 def flaw_of(graph: Graph, inputs: Sequence[int]) -> str:

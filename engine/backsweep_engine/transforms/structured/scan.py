@@ -2,9 +2,11 @@
 
 Forward: tangents are carried along, in a second scan that is given the carries at the start of each
 trip and computes the values inside anew: linear in the tangents, and what a nest of two scans
-keeps is as little as their trips (T trips as sqrt T of sqrt T trips keep 2 sqrt T carries). Reverse:
+keeps is as little as their trips (T trips as sqrt T of sqrt T trips keep 2 sqrt T carries). A scan with
+`kept` is given no carries: it carries them along beside their tangents, and keeps nothing. Reverse:
 the same scan the other way round, with the cotangents of the carry carried back, those of what stays summed
-up on the way, and those of the xs yielded.
+up on the way, and those of the xs yielded. What it carries besides is computed before, in a scan of its own
+that stacks it; with `kept` it is first made a nest (tape.py).
 """
 
 from __future__ import annotations
@@ -12,79 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ...graph import DTYPES, Builder, Graph, Node, Ref, Type
-from ...ops.build import broadcast, call, call_in, call_several, or_zeros, zeros
+from ...graph import DTYPES, Builder, Graph, Node, Type
+from ...ops.build import broadcast, call, call_in, or_zeros, zeros
 from ...ops.term import Term
 from ..rewrite import fresh, inline, reached
 from .choices import chosen
+from .loop import Loop, loop_of, scanned, stacking
 from .rules import StructuredRules, Tangents, Terms, absent, arranged, copied_inputs, named, used
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """A loop's node taken apart. Positions are those of the body's inputs: what is carried, slices, what stays."""
-
-    body: Graph
-    carries: int
-    slices: int
-    length: int
-    reverse: bool
-    counted: bool
-
-    @property
-    def xs(self) -> range:
-        return range(self.carries, self.carries + self.slices)
-
-    @property
-    def constants(self) -> range:
-        return range(self.carries + self.slices, self.body.arity)
-
-    @property
-    def ys(self) -> range:
-        """Which outputs of the body are stacked."""
-        return range(self.carries, len(self.body.outputs))
-
-    def settled(self, flags: Sequence[bool], *, floats: bool = False) -> list[bool]:
-        """The flagged inputs of the body, and every carry (every floating one) they reach in any number of trips."""
-        found = list(flags)
-        while True:
-            reach = reached(self.body, [i for i, f in enumerate(found) if f])
-            more = [j for j in range(self.carries) if not found[j] and reach[self.body.outputs[j].node] and not (floats and not self.is_float(j))]
-            if not more:
-                return found
-            for j in more:
-                found[j] = True
-
-    def is_float(self, j: int) -> bool:
-        return self.body.output_types[j].is_float
-
-
-def loop_of(node: Node) -> Loop:
-    return Loop(**dict(node.attributes))
-
-
-def scanned(trips: Sequence[Term], carry: Sequence[Term], xs: Sequence[Term], stays: Sequence[Term], builder: Builder, body: Graph, like: Loop) -> Terms:
-    """A scan as long as another; it runs the other way round if asked by `like`."""
-    operands = [*trips, *carry, *xs, *stays]
-    return call_several(
-        builder, "scan", *operands, body=body, carries=len(carry), slices=len(xs), length=like.length, reverse=like.reverse, counted=bool(trips)
-    )
-
-
-def stacking(loop: Loop, wanted: Sequence[int]) -> tuple[Graph, dict[int, int]]:
-    """The body yielding what is carried in at these positions, too, and which of its outputs that is."""
-    place = {o: k for k, o in enumerate(loop.body.outputs) if k in loop.ys}
-    where: dict[int, int] = {}
-    outputs = list(range(len(loop.body.outputs)))
-    missing = [j for j in wanted if Ref(j) not in place]
-    for j in wanted:
-        where[j] = place[Ref(j)] if Ref(j) in place else len(outputs) + missing.index(j)
-    if not missing:
-        return loop.body, where
-    builder, inputs = copied_inputs(loop.body)
-    results = inline(builder, loop.body, inputs)
-    return named(builder, [*results, *[inputs[j] for j in missing]]), where
-
+from .tape import nest, segmented
 
 # linearize
 
@@ -105,12 +42,14 @@ def _linearize(node: Node, y: Terms, operands: Sequence[Term], tangents: Tangent
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The tangent of a loop's body. Its inputs: the tangents carried; `stacked` carries, `xs` and the
-    tangents of `moving_xs`, as slices; `stays` and the tangents of `moving_stays`. Its outputs: the tangents
-    of `carried`, then of `yielded`, both as outputs of the loop's body.
+    """The tangent of a loop's body. Its inputs: the carries `along` and the tangents of `carried`, which are carried;
+    `stacked` carries, `xs` and the tangents of `moving_xs`, as slices; `stays` and the tangents of `moving_stays`. Its outputs:
+    the carries `along`, the tangents of `carried`, then of `yielded`. All are positions in the loop's body.
+    Either nothing is carried along or, of a loop with `kept`, nothing is stacked.
     """
 
     body: Graph
+    along: list[int]
     carried: list[int]
     yielded: list[int]
     stacked: list[int]
@@ -134,28 +73,34 @@ def tangent_body(loop: Loop, t: Tangents, linearize: Callable[..., Graph]) -> Fo
     yielded = [o for o in loop.ys if o in tangent_out and reach[joint.outputs[tangent_out[o]].node]]
     if not carried and not yielded:
         return None
-    selected = joint.select([tangent_out[o] for o in (*carried, *yielded)])
+    tangents = [tangent_out[o] for o in (*carried, *yielded)]
+    along: list[int] = []
+    selected = joint.select(tangents)
     needed = used(selected)
-    stacked = [j for j in range(loop.carries) if needed[j]]
+    while loop.kept and any(needed[j] and j not in along for j in range(loop.carries)):
+        along = [j for j in range(loop.carries) if needed[j]]
+        selected = joint.select([*along, *tangents])
+        needed = used(selected)
+    stacked = [j for j in range(loop.carries) if needed[j] and j not in along]
     xs, stays = [i for i in loop.xs if needed[i]], [i for i in loop.constants if needed[i]]
     moving_xs, moving_stays = [i for i in loop.xs if moving[i]], [i for i in loop.constants if moving[i]]
     inputs = [
-        *[tangent_in[j] for j in carried],
+        *[*along, *[tangent_in[j] for j in carried]],
         *[*stacked, *xs, *[tangent_in[i] for i in moving_xs]],
         *[*stays, *[tangent_in[i] for i in moving_stays]],
     ]
-    return Forward(arranged(selected, inputs, range(len(selected.outputs))), carried, yielded, stacked, xs, moving_xs, stays, moving_stays)
+    return Forward(arranged(selected, inputs, range(len(selected.outputs))), along, carried, yielded, stacked, xs, moving_xs, stays, moving_stays)
 
 
 def tangent_scan(loop: Loop, forward: Forward, trips: Sequence[Term], x: Sequence[Term], t: Tangents, stacks: Sequence[Term]) -> Tangents:
     """The tangents of what is carried and of what is stacked."""
     builder = x[0].builder
-    carry = [or_zeros(t[j], builder, loop.body.input_types[j]) for j in forward.carried]
+    carry = [*[x[j] for j in forward.along], *[or_zeros(t[j], builder, loop.body.input_types[j]) for j in forward.carried]]
     xs = [*stacks, *[x[i] for i in forward.xs], *[d for i in forward.moving_xs if (d := t[i]) is not None]]
     stays = [*[x[i] for i in forward.stays], *[d for i in forward.moving_stays if (d := t[i]) is not None]]
     results = scanned(trips, carry, xs, stays, builder, forward.body, loop)
     moved: list[Term | None] = [None] * len(loop.body.outputs)
-    for o, dy in zip((*forward.carried, *forward.yielded), results, strict=True):
+    for o, dy in zip((*forward.carried, *forward.yielded), results[len(forward.along) :], strict=True):
         moved[o] = dy
     return tuple(moved)
 
@@ -219,15 +164,34 @@ def _transpose(
     types = loop.body.input_types
     at = int(loop.counted)
     builder = next(c.builder for c in cs if c is not None)
+    linear = loop.settled(flags[at:])
+    if loop.kept and not all(linear[: loop.carries]):
+        segment, count = segmented(loop)
+        if count > 1:
+            return _transpose_nest(loop, segment, count, operands, flags, cs, transpose)
+        loop = segment
     back = _backward(loop, flags[at:], [c is not None for c in cs], transpose)
     trips = [x for x in operands[:at] if isinstance(x, Term)]
     known = {i: x for i, x in enumerate(operands[at:]) if isinstance(x, Term)}
-    stacks = _carried_alone(loop, loop.settled(flags[at:]), back.stacked, trips, known, builder)
+    stacks = _carried_alone(loop, linear, back.stacked, trips, known, builder)
     carry = [*[or_zeros(cs[j], builder, types[j]) for j in back.carried], *[zeros(builder, types[i]) for i in back.summed]]
     xs = [*stacks, *[known[i] for i in back.xs], *[c for o in back.yielded if (c := cs[o]) is not None]]
     results = scanned(trips, carry, xs, [known[i] for i in back.stays], builder, back.body, replace(loop, reverse=not loop.reverse))
     found = dict(zip((*back.carried, *back.summed, *back.moving_xs), results, strict=True))
     return [None] * at + [found[i] if flag else None for i, flag in enumerate(flags[at:])]
+
+
+def _transpose_nest(
+    loop: Loop, segment: Loop, count: int, operands: Sequence[Term | Type], flags: Sequence[bool], cs: Sequence[Term | None], transpose: Callable[..., Graph]
+) -> list[Term | None]:
+    alone = [j for j, flag in enumerate(loop.settled(flags[loop.counted :])[: loop.carries]) if not flag]
+    given = [o for o, c in enumerate(cs) if c is not None]
+    linear = [i for i, flag in enumerate(flags) if flag]
+    flipped = transpose(nest(loop, alone, segment, count, given), linear, range(len(given)))
+    seeds = [c for c in cs if c is not None]
+    results = inline(seeds[0].builder, flipped, [*[x for x in operands if isinstance(x, Term)], *seeds], keep_origin=False)
+    found = dict(zip(linear, results[-len(linear) :], strict=True))
+    return [found.get(i) for i in range(len(operands))]
 
 
 def _carried_alone(loop: Loop, linear: Sequence[bool], wanted: Sequence[int], trips: Sequence[Term], known: dict[int, Term], builder: Builder) -> list[Term]:

@@ -1,4 +1,8 @@
-"""Rules of while_loop, a loop whose number of trips is data. Its derivative is a scan of as many trips as were made."""
+"""Rules of while_loop, a loop whose number of trips is data.
+
+Its derivative is a scan of as many trips as were made. It is given what the loop carried at the start of each, stacked for all
+trips allowed; or, where the loop has `kept`, it carries that along anew and needs no stack until it is transposed.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,9 @@ from ...ops.build import broadcast, call, call_several, constant, zeros
 from ...ops.term import Term
 from ..rewrite import fresh, inline, reached
 from .choices import chosen
+from .loop import Loop, stacking
 from .rules import StructuredRules, Tangents, Terms, copied_inputs, named
-from .scan import Loop, stacking, swapped, tangent_body, tangent_scan
+from .scan import swapped, tangent_body, tangent_scan
 
 INT64 = DTYPES["int64"]
 
@@ -20,11 +25,12 @@ INT64 = DTYPES["int64"]
 def _parts(node: Node) -> tuple[Loop, Graph]:
     """The loop as one of max_trips trips of which the first few are made, and its condition."""
     a = dict(node.attributes)
-    return Loop(a["body"], a["carries"], 0, a["max_trips"], False, True), a["condition"]
+    return Loop(a["body"], a["carries"], 0, a["max_trips"], False, True, a["kept"]), a["condition"]
 
 
-def _while(operands: Sequence[Term], condition: Graph, body: Graph, carries: int, max_trips: int) -> Terms:
-    return call_several(operands[0].builder, "while_loop", *operands, condition=condition, body=body, carries=carries, max_trips=max_trips)
+def _while(operands: Sequence[Term], condition: Graph, body: Graph, carries: int, like: Loop) -> Terms:
+    attributes = {"condition": condition, "body": body, "carries": carries, "max_trips": like.length, "kept": like.kept}
+    return call_several(operands[0].builder, "while_loop", *operands, **attributes)
 
 
 def _linearize(node: Node, y: Terms, x: Sequence[Term], t: Tangents, linearize: Callable[..., Graph]) -> tuple[Terms, Tangents]:
@@ -34,7 +40,7 @@ def _linearize(node: Node, y: Terms, x: Sequence[Term], t: Tangents, linearize: 
         return y, (None,) * len(y)
     body, where = stacking(loop, forward.stacked)
     if body is not loop.body:
-        y = _while(x, condition, body, loop.carries, loop.length)
+        y = _while(x, condition, body, loop.carries, loop)
     stacks = [y[1 + where[j]] for j in forward.stacked]
     return y[: len(node.types)], (None, *tangent_scan(loop, forward, y[:1], x, t, stacks))
 
@@ -51,7 +57,7 @@ def _batch(node: Node, x: Sequence[Term], flags: Sequence[bool], size: int, batc
     reach = reached(loop.body, [i for i, w in enumerate(wide) if w])
     rows = [wide[o] if o < loop.carries else reach[ref.node] for o, ref in enumerate(loop.body.outputs)]
     given = [broadcast(v, (size, *v.shape)) if wide[i] and not flags[i] else v for i, v in enumerate(x)]
-    trips, *results = _while(given, batch(condition, wide, size, [False]), batch(loop.body, wide, size, rows), loop.carries, loop.length)
+    trips, *results = _while(given, batch(condition, wide, size, [False]), batch(loop.body, wide, size, rows), loop.carries, loop)
     full = [(swapped(y) if o in loop.ys else y) if rows[o] else broadcast(y, (size, *y.shape)) for o, y in enumerate(results)]
     return broadcast(trips, (size,)), *full
 
@@ -77,7 +83,7 @@ def _batch_apart(loop: Loop, condition: Graph, x: Sequence[Term], flags: Sequenc
 
     carry = [v if f else broadcast(v, (size, *v.shape)) for v, f in zip(x[: loop.carries], flags, strict=False)]
     start = zeros(x[0].builder, Type(INT64, (size,)))
-    _, trips, *results = _while([start, *carry, *x[loop.carries :]], ends, body, loop.carries + 1, loop.length)
+    _, trips, *results = _while([start, *carry, *x[loop.carries :]], ends, body, loop.carries + 1, loop)
     return trips, *[swapped(y) if o in loop.ys else y for o, y in enumerate(results)]
 
 
