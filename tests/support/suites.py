@@ -68,3 +68,80 @@ def checked(suite: Path, *options: str) -> tuple[int, list[dict[str, Any]]]:
 
 def statuses(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
     return {line["case"]: line["status"] for line in lines}
+
+
+HOSTILE = "<script>alert(1)</script> & \"quotes\" '</style>\x1b[31m\u202e"
+"""A name from a stranger: markup, quotes, a terminal's escape, a reordering mark."""
+
+
+def gallery(folder: Path) -> Path:
+    """A suite with a case of every kind, hard ones to draw among them; see `EXPECTED`."""
+    wrong_sine = bs.custom_gradient(lambda x: np.sin(x), lambda x, y, c: c * np.cos(x) * np.where(x > 0, -1.0, 1.0))
+    saved(folder, "smooth", lambda x, a: np.sum(np.exp(np.sin(a * x))), x=bs.float64[5], a=np.linspace(0.5, 2.0, 5))
+    saved(folder, "faulty", lambda x: np.sum(np.tanh(wrong_sine(x)) ** 2), x=bs.float64[4])
+
+    def long(x: Any) -> Any:
+        for k in range(30):
+            x = x + 0.1 * np.sin(x + k)
+        x = wrong_sine(x)
+        for _ in range(20):
+            x = np.tanh(x) + 0.5 * x
+        return np.sum(x)
+
+    saved(folder, "long", long, x=bs.float64[3])
+    saved(folder, "kink", lambda x: np.sum(np.abs(x)), x=bs.float64[3])
+    saved(folder, "pole", lambda x: np.sum(np.log(x)), x=bs.float64[3])
+    saved(folder, "lost", lambda x: 1e12 + np.sum(1e-6 * np.sin(x)), x=bs.float64[3])
+    saved(folder, "adjoint", lambda x, a: a * np.cos(a * x) * np.exp(np.sin(a * x)), x=bs.float64[5], a=bs.float64[5])
+    saved(folder, "stranger", lambda x, b: x * b, x=bs.float64[5], b=bs.float64[5])
+    x = np.linspace(-1.0, 1.0, 5)
+    a = np.linspace(0.5, 2.0, 5)
+    gradient = a * np.cos(a * x) * np.exp(np.sin(a * x))
+    gradient[3] *= 1.01
+    save_arrays(folder / "x.npz", {"x": x})
+    save_arrays(folder / "short.npz", {"x": x[:3]})
+    save_arrays(folder / "nan.npz", {"x": np.array([0.0, 1.0, np.nan, 2.0, np.inf])})
+    save_arrays(folder / "off.npz", {"x": gradient})
+    save_arrays(folder / "edge.npz", {"x": np.array([0.0, 1.0, -2.0])})
+    smooth = 'graph = "smooth.graph"\nbind = "smooth.npz"\n'
+    cases = [
+        f'name = "smooth"\n{smooth}points = "x.npz"\njudge = ["central4", "complex_step", "taylor"]',
+        f'name = "adjoint by hand"\n{smooth}points = "x.npz"\ngradient = "adjoint.graph"',
+        f'name = "one entry off"\n{smooth}points = "x.npz"\ngradient = "off.npz"',
+        'name = "faulty rule"\ngraph = "faulty.graph"\nsample = {count = 2, seed = 3, domain = {x = [0.2, 2.0]}}',
+        'name = "faulty rule of a long graph"\ngraph = "long.graph"\nsample = {domain = [0.5, 1.0]}',
+        'name = "at a kink"\ngraph = "kink.graph"\npoints = "edge.npz"',
+        'name = "no finite value"\ngraph = "pole.graph"\npoints = "edge.npz"',
+        'name = "cancelled"\ngraph = "lost.graph"',
+        f'name = "asks for more"\n{smooth}points = "x.npz"\nbound = 1e-30',
+        f'name = {json.dumps(HOSTILE)}\n{smooth}points = "x.npz"',
+        f'name = "typo in a key"\n{smooth}points = "x.npz"\njuge = "taylor"',
+        'name = "no such model"\ngraph = "nowhere.graph"',
+        f'name = "point too short"\n{smooth}points = "short.npz"',
+        f'name = "point not finite"\n{smooth}points = "nan.npz"',
+        f'name = "another gradient"\n{smooth}points = "x.npz"\ngradient = "stranger.graph"',
+    ]
+    return write_suite(folder, "\n\n".join(f"[[case]]\n{case}" for case in cases) + "\n")
+
+
+EXPECTED = {
+    "smooth/central4": "right",
+    "smooth/complex_step": "right",
+    "smooth/taylor": "right",
+    "adjoint by hand": "right",
+    "one entry off": "wrong",
+    "faulty rule/0": "wrong",
+    "faulty rule/1": "wrong",
+    "faulty rule of a long graph": "wrong",
+    "at a kink": "cannot tell",
+    "no finite value": "cannot tell",
+    "cancelled": "cannot tell",
+    "asks for more": "cannot tell",
+    HOSTILE: "right",
+    "typo in a key": "could not run",
+    "no such model": "could not run",
+    "point too short": "could not run",
+    "point not finite": "could not run",
+    "another gradient": "could not run",
+}
+"""What `gallery` comes to, by the mathematics and by what its cases are."""
