@@ -1,7 +1,8 @@
 """The verbs by name: to differentiate inside a traced function, and to list what f.ask should answer.
 
 `bs.gradient(f)` of a function is its derivative, to be called (nesting.py); `bs.gradient` by itself,
-or `bs.hvp(v)` of an array, is one thing to ask: f.ask(w, bs.value, bs.gradient, bs.hvp(v)).
+or `bs.hvp(v)` of an array, is one thing to ask: f.ask(w, bs.value, bs.gradient, bs.hvp(v)). `bs.check(f, x)` is a
+verdict at once (checking.py).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from backsweep_engine.errors import GraphError
 
-from . import nesting
+from . import checking, nesting
 from .calls import Asked
 
 
@@ -23,7 +24,11 @@ class Verb:
         self._transform = transform
         self.__doc__ = transform.__doc__ if transform else f"The {name.replace('_', ' ')}, in f.ask."
 
-    def __call__(self, f_or_seed: Any = None, **options: Any) -> Any:
+    def __call__(self, f_or_seed: Any = None, *inputs: Any, **options: Any) -> Any:
+        if self is check and callable(f_or_seed):
+            return checking.check(f_or_seed, *inputs, **options)
+        if inputs:
+            raise GraphError(f"bs.{self.name} takes a function or a seed", reason="ARITY", got=f"{1 + len(inputs)} values", allowed="1")
         if callable(f_or_seed):
             if self._transform is None:
                 raise GraphError(f"bs.{self.name} of a function cannot be traced", reason="NOT_TRACEABLE", hint="submit the function and ask for it")

@@ -26,6 +26,7 @@ from backsweep_engine.transforms.rewrite import positions
 
 from .asks import as_asked
 from .calls import Argument, Array, Asked, Call, NonFiniteWarning, Signature, describe_note, finish, make_call, through_of, wrt_arguments
+from .checking import adjoined, is_graph
 from .lines import show
 from .trace import trace
 from .trees import Tree, from_paths
@@ -276,6 +277,9 @@ class Function:
     def check(self, *inputs: Any, gradient: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """A Verdict on the derivative at a point: on `gradient` if given, else on our own.
 
+        `gradient`: values shaped like wrt, from any framework; or a function of the same arguments that gives them
+        (traced like this one), a Function or a Graph. Of a custom_gradient our own derivative is the one its vjp gives.
+
         `subject`: "own" (the gradient and jvp of a scalar function, jvp and vjp of others), or one by itself: "jvp",
         "vjp", "jacobian", "hvp", "hessian". `judge`: "central4" (the default), "central2", "central6", "richardson",
         "complex_step" or "taylor". `seed` draws the probe directions, `directions` says how many;
@@ -283,7 +287,11 @@ class Function:
         `blame=True`: and which node's rule is wrong.
         """
         allowed = ("seed", "directions", "max_worst", "block", "judge", "subject", "coordinates", "blame")
-        return self._one(inputs, Asked("check", gradient, _known(options, *allowed)), timeout, progress)
+        known = _known(options, *allowed)
+        if is_graph(gradient):
+            own = Function(self.service, adjoined(self.signature, gradient, known.get("wrt")), self._sources)
+            return own._one(inputs, Asked("check", None, known), timeout, progress)
+        return self._one(inputs, Asked("check", gradient, known), timeout, progress)
 
     def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""

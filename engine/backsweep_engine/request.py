@@ -18,6 +18,9 @@ from .transforms.derive import floating_outputs, require_scalar
 from .transforms.rewrite import positions
 from .transforms.through import cut_through
 
+MAX_COORDINATES = 4096
+"""Entries a check tries by themselves: each costs some 30 evaluations."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -103,6 +106,16 @@ def _require_curvature(graph: Graph, query: Curvature) -> None:
             require_examples(graph)
 
 
+def _require_check(graph: Graph, query: Check) -> None:
+    """Checks that what the check asks for can be had."""
+    if query.subject in ("hvp", "hessian"):
+        require_scalar(graph, f"a check of the {query.subject}")
+    entries = sum(graph.input_types[i].size for i in positions(graph, query.wrt))
+    if query.coordinates and entries > MAX_COORDINATES:
+        allowed, hint = f"at most {MAX_COORDINATES}", "name fewer inputs in wrt, or leave it to the directions: no single entry hides in them"
+        raise GraphError("too many entries to try each by itself", reason="TOO_LARGE", name="coordinates", got=str(entries), allowed=allowed, hint=hint)
+
+
 def _require_ask(graph: Graph, ask: Ask) -> None:
     """Checks one query: its wrt inputs, whether the graph is scalar where it must be, and its seeds."""
     query = ask.query
@@ -111,6 +124,8 @@ def _require_ask(graph: Graph, ask: Ask) -> None:
         require_wrt(graph, wrt)
     if isinstance(query, (Gradient, ValueAndGradient, Hvp, Hessian, HessianDiagonal)) or (isinstance(query, Check) and query.subject == "given"):
         require_scalar(graph, type(query).__name__)
+    if isinstance(query, Check):
+        _require_check(graph, query)
     if isinstance(query, Curvature):
         _require_curvature(graph, query)
     expected: dict[str, Type] = {}

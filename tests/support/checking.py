@@ -17,7 +17,7 @@ from backsweep_engine.graph import DTYPES, Builder, Graph, Type
 from backsweep_engine.ops.term import Term
 from backsweep_engine.plan.make import Budget
 from backsweep_engine.plan.plan import Plan
-from backsweep_engine.query import Check
+from backsweep_engine.query import Check, Judge, Subject
 
 Array = np.ndarray[Any, Any]
 
@@ -48,10 +48,14 @@ def verdict_of(
     block: int = 0,
     directions: int = 4,
     max_worst: int = 4,
+    subject: Subject = "own",
+    judge: Judge = "central4",
+    coordinates: bool = False,
+    blame: bool = False,
 ) -> Verdict:
     """The verdict on our own derivative of f by `wrt` at the point, or on the gradient given."""
     graph = f if isinstance(f, Graph) else graph_of(f, point)
-    query = Check(wrt, "own" if given is None else "given", seed, directions, max_worst, block)
+    query = Check(wrt, subject if given is None else "given", seed, directions, max_worst, block, judge, coordinates, blame)
     return check(graph, point, query, given or {}, executor or Local(), stop, Budget())
 
 

@@ -36,7 +36,7 @@ from .findings import finding
 from .measure import Differences, Measure, complex_step
 from .probe import Bench, Lines, Probe, is_scalar, lines, plan_probes
 from .report import Evidence, not_finite, told
-from .schemes import SCHEMES
+from .schemes import SCHEMES, Scheme
 from .subject import Matrix, Product, Products, Subject, floating_entries, given_gradient, own_gradient, own_matrix
 from .taylor import judged_by, series
 from .trial import Trial
@@ -111,9 +111,9 @@ def _first(graph: Graph, values: Mapping[str, Array], given: Mapping[str, Array]
             case "given":
                 return given_gradient(bench.lines, given)
             case "jacobian":
-                kept, turns = floating_entries(graph), ("forward", "reverse")
-                ways = [own_matrix(bench, graph, Jacobian(job.query.wrt, mode))[kept] for mode in turns]
-                return Matrix(bench, *ways, evaluations=2)
+                kept, wrt = floating_entries(graph), job.query.wrt
+                forward, reverse = own_matrix(bench, graph, Jacobian(wrt, "forward")), own_matrix(bench, graph, Jacobian(wrt, "reverse"))
+                return Matrix(bench, forward[kept], reverse[kept], 2)
             case "own" if is_scalar(graph):
                 return Product(bench, "own", own_gradient(bench))
         return Product(bench, job.query.subject)
@@ -161,7 +161,7 @@ def _judged(bench: Bench, subject_of: Any, job: _Job) -> Verdict:
         return not_finite(bench, query, 0, whole[0], float(steps.offsets[at]))
     probes = whole
     if query.coordinates or drawn.directions.shape[1] <= _FEW:
-        probes = whole + drawn.coordinates(bench.point)
+        probes = whole + _alone(bench, step, scheme, epsilon)
 
     subject: Subject = subject_of(bench)
     here = float(scouted[0]) if is_scalar(graph) else None
@@ -187,6 +187,19 @@ def _judged(bench: Bench, subject_of: Any, job: _Job) -> Verdict:
         judged = judged_by(tests, judged)
     evidence = Evidence(trial, judged, query, step, tuple(tests))
     return told(evidence, finding(trial, judged, query))
+
+
+def _alone(bench: Bench, step: Step, scheme: Scheme, epsilon: float) -> list[Probe]:
+    """Every entry by itself, with a step of its own, chosen as that of the directions is: by a ladder relative to its size.
+
+    Where the ladder leaves the domain at once the entry keeps the step of all.
+    """
+    probes, unit = bench.lines.coordinates(bench.point), ladder(np.ones(1), epsilon)
+    found = []
+    for probe, values in zip(probes, bench.along(probes, unit.offsets), strict=True):
+        own = choose(unit, values, scheme)
+        found.append(replace(probe, scale=1.0) if own is None else replace(probe, scale=probe.scale * own.step / step.step, noise=own.noise))
+    return found
 
 
 def _remainders(bench: Bench, whole: Sequence[Probe], offsets: Array, claims: Array, made: Any) -> list[Taylor]:

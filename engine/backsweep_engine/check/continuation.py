@@ -1,7 +1,8 @@
 """The complex step's evaluation: a graph at x + i h v, each op by its analytic continuation.
 
-A judge's evaluation only, of first derivatives: no graph holds complex numbers. What the moving inputs do
-not reach runs as it always does; what they reach must have a `continuation` in the op table.
+A judge's evaluation only, of first derivatives: no graph holds complex numbers. What lies between the moving inputs
+and the outputs must have a `continuation` in the op table; all else runs as it always does, on real parts. What
+was stopped (stop_gradient) is a constant here as it is in a derivative: that it is one, only differences can judge.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..graph import Graph, Node
 from ..ops.op import Structured, lookup
 from ..transforms.derive import floating_outputs
 from ..transforms.expand import expand
-from ..transforms.rewrite import as_tuple, positions, reached
+from ..transforms.rewrite import as_tuple, positions
 from ..transforms.simplify import simplify
 from .probe import Bench, Probe
 
@@ -31,10 +32,10 @@ _STEP = 2.0**-100
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """A graph all of whose moving nodes have continuations; `moving`: which nodes the wrt inputs reach."""
+    """A graph all of whose active nodes have continuations; `active`: those between the wrt inputs and the outputs."""
 
     graph: Graph
-    moving: tuple[bool, ...]
+    active: tuple[bool, ...]
 
     def derivative(self, bench: Bench, probe: Probe, offset: float) -> float:
         """<u, J v> at x + offset v."""
@@ -47,7 +48,7 @@ class Continued:
             inputs[i] = inputs[i].astype(np.float64) + 1j * _STEP * part
             at += type.size
         with np.errstate(all="ignore"):
-            results = _run(self.graph, inputs, self.moving)
+            results = _run(self.graph, inputs, self.active)
         weight, total, at = lines.weight(probe), 0.0, 0
         for o in floating_outputs(lines.graph):
             y = np.asarray(results[o])
@@ -58,27 +59,44 @@ class Continued:
 
 
 def continued(graph: Graph, wrt: Sequence[str]) -> Continued:
-    """Raises GraphError, with the node, where a moving node has no continuation."""
+    """Raises GraphError, with the node, where an active node has no continuation."""
     spelled = expand(simplify(graph))
-    moving = reached(spelled, positions(spelled, wrt))
-    _require(spelled, moving, None)
-    return Continued(spelled, tuple(moving))
+    active = _active(spelled, positions(spelled, wrt))
+    _require(spelled, active, None)
+    return Continued(spelled, tuple(active))
+
+
+def _active(graph: Graph, inputs: Sequence[int]) -> list[bool]:
+    """Which nodes the inputs reach and the floating outputs need, where stop_gradient lets nothing through."""
+    moving, needed = [False] * len(graph.nodes), [False] * len(graph.nodes)
+    for i in inputs:
+        moving[i] = True
+    for i in range(graph.arity, len(graph.nodes)):
+        node = graph.nodes[i]
+        moving[i] = node.op != "stop_gradient" and any(moving[ref.node] for ref in node.operands)
+    for ref, type in zip(graph.outputs, graph.output_types, strict=True):
+        needed[ref.node] |= type.is_float
+    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+        if needed[i] and graph.nodes[i].op != "stop_gradient":
+            for ref in graph.nodes[i].operands:
+                needed[ref.node] = True
+    return [m and n for m, n in zip(moving, needed, strict=True)]
 
 
 _ENTERED = {"checkpoint": "body", "custom": "primal"}
 """Ops that run a graph they hold, once, on their operands: by the attribute that holds it."""
 
 
-def _require(graph: Graph, moving: Sequence[bool], origin: int | None) -> None:
+def _require(graph: Graph, active: Sequence[bool], origin: int | None) -> None:
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
-        if not moving[i] or not any(t.is_float for t in node.types):
+        if not active[i]:
             continue
         if node.op in _ENTERED:
-            inner: Any = dict(node.attributes)[_ENTERED[node.op]]
-            within = [k for k, ref in enumerate(node.operands) if moving[ref.node]]
-            _require(inner, reached(inner, within), node.origin if origin is None else origin)
-        elif lookup(node.op).continuation is None:
+            inner = _entered(node)
+            within = [k for k, ref in enumerate(node.operands) if active[ref.node]]
+            _require(inner, _active(inner, within), node.origin if origin is None else origin)
+        elif lookup(node.op).continuation is None or not all(t.is_float for t in node.types):
             raise GraphError(
                 "the complex step cannot pass an op that has no analytic continuation",
                 reason="NOT_DIFFERENTIABLE",
@@ -90,24 +108,29 @@ def _require(graph: Graph, moving: Sequence[bool], origin: int | None) -> None:
             )
 
 
-def _run(graph: Graph, inputs: Sequence[Array], moving: Sequence[bool]) -> list[Array]:
+def _entered(node: Node) -> Graph:
+    held = dict(node.attributes)[_ENTERED[node.op]]
+    assert isinstance(held, Graph)
+    return held
+
+
+def _run(graph: Graph, inputs: Sequence[Array], active: Sequence[bool]) -> list[Array]:
     values: list[Any] = [(x,) for x in inputs]
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
-        values.append(_applied(node, [values[ref.node][ref.result] for ref in node.operands], moving[i]))
+        values.append(_applied(node, [values[ref.node][ref.result] for ref in node.operands], active[i]))
     return [np.asarray(values[ref.node][ref.result]) for ref in graph.outputs]
 
 
-def _applied(node: Node, operands: Sequence[Array], moving: bool) -> tuple[Any, ...]:
+def _applied(node: Node, operands: Sequence[Array], active: bool) -> tuple[Any, ...]:
     op, attributes = lookup(node.op), dict(node.attributes)
-    if moving and node.op in _ENTERED:
-        inner: Any = attributes[_ENTERED[node.op]]
-        return tuple(_run(inner, operands, reached(inner, [k for k, x in enumerate(operands) if np.iscomplexobj(x)])))
-    if isinstance(op.derivative, Structured):
-        return tuple(runner(node, program_of)([np.asarray(x, order="C") for x in operands], never))
-    if moving and op.continuation is not None and any(t.is_float for t in node.types):
+    if active and node.op in _ENTERED:
+        inner = _entered(node)
+        return tuple(_run(inner, operands, _active(inner, [k for k, x in enumerate(operands) if np.iscomplexobj(x)])))
+    if active and op.continuation is not None:
         return as_tuple(op.continuation(*operands, **attributes))
+    real = [np.ascontiguousarray(x.real).reshape(np.shape(x)) if np.iscomplexobj(x) else x for x in operands]
+    if isinstance(op.derivative, Structured):
+        return tuple(runner(node, program_of)([np.asarray(x, order="C") for x in real], never))
     assert op.apply is not None, f"{node.op} should have been expanded"
-    # An integer or bool result of a moving operand (a comparison) is of its real part: nothing passes through it.
-    real = [x.real if np.iscomplexobj(x) else x for x in operands]
     return as_tuple(op.apply(*real, **attributes))

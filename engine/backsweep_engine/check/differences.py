@@ -11,7 +11,8 @@ Notation: d(h) = (f(h) - f(-h)) / 2h = f' + c2 h^2 + c4 h^4 + ..., c2 = f'''/6, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from math import comb
 from typing import Any
 
@@ -36,6 +37,10 @@ _PLATEAU = 2.0**-20
 """Plateaus are taken for rounding if their height is at most this part of all that the function changes."""
 
 _MAX_RUNGS = 24
+
+_STAYS = 0.8
+"""An even part that keeps this much of itself at half the step does not vanish with it (a kink's keeps 0.5, a
+square root's 0.71)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +117,12 @@ class Rungs:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the scout chose. `noise`: bound on the error of one value. `resolved`: not all that was seen is noise
+    """What the scout chose. `noise`: bound on the error of one value (of many lines, an array of one each). `resolved`: not all that was seen is noise
     that rounding does not explain, as of a function that swings within the smallest step. `explained`: the
     noise is no more than the rounding of the values themselves explains."""
 
     step: float
-    noise: float
+    noise: Any
     resolved: bool
     explained: bool = True
     rungs: Rungs | None = None
@@ -235,6 +240,9 @@ def estimate(here: Array, values: Array, step: Step, epsilon: float, scheme: Sch
     jump_truncation = np.abs(jump_coarse - jump)
     # A jump of the function itself makes d(h) ~ 1/h: then successive differences fall as h grows.
     converging = np.abs(d[1] - d[0]) <= np.abs(d[2] - d[1]) + 2.25 * noise / h
+    # A pole or spike nearer than the step is even, and d(h) does not see it: f(h) + f(-h) does not come down to 2 f(0).
+    e1, e2, e4 = [np.abs((plus[k] - here) + (minus[k] - here)) for k in range(3)]
+    converging &= ~((e1 > _STAYS * e2) & (e2 > _STAYS * e4) & (e1 > 8 * noise))
     return Estimates(
         derivative=derivative,
         truncation=_shared(truncation, scales),
@@ -244,6 +252,19 @@ def estimate(here: Array, values: Array, step: Step, epsilon: float, scheme: Sch
         converging=converging & step.resolved,
         slope=np.maximum(np.abs(plus[2] - here), np.abs(minus[2] - here)) / (4 * h),
     )
+
+
+def merged(parts: Sequence[tuple[Array, Estimates]], count: int) -> Estimates:
+    """Estimates of some lines each, `count` in all, in their places."""
+    if len(parts) == 1:
+        return parts[0][1]
+    columns = []
+    for field in fields(Estimates):
+        column = np.empty(count, bool if field.name == "converging" else np.float64)
+        for lines, part in parts:
+            column[lines] = getattr(part, field.name)
+        columns.append(column)
+    return Estimates(*columns)
 
 
 def _shared(seen: Array, scales: Array | None) -> Array:

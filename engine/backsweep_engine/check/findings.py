@@ -119,8 +119,10 @@ def _too_wide(trial: Trial, judged: Round) -> Found:
     known = f"known to {float(judged.bound.min()):.2g} at best, of {judged.seen:.2g} seen"
     why = f"the difference bounds are too wide: the derivative is {known}"
     e = judged.estimates
-    if float(e.truncation.max()) > float(judged.rounding.max()):
-        return Found(Outcome.CANNOT_TELL, f"{why}; no step resolves it", doubt=Doubt.UNRESOLVED)
+    jump = None if trial.step.explained else _kink_place(trial, judged.probes[0])
+    if jump is not None or float(e.truncation.max()) > float(judged.rounding.max()):
+        at = f", {jump} jumps there" if jump is not None else ""
+        return Found(Outcome.CANNOT_TELL, f"{why}; no step resolves it{at}", doubt=Doubt.UNRESOLVED, place=jump)
     place = largest_of(trial.bench, judged.probes[0], trial.step.noise, trial.epsilon)
     if place is None:
         return Found(Outcome.CANNOT_TELL, f"{why}; values scatter by {trial.step.noise:.2g}", doubt=Doubt.NOISE)

@@ -15,6 +15,7 @@ from ..execute.nonfinite import culprit, finite_nodes, walk
 from ..graph import Graph
 from ..ops.op import Structured, Zero, lookup
 from ..transforms.expand import expand
+from ..transforms.rewrite import positions, reached
 from .probe import Bench, Probe
 from .verdict import Place
 
@@ -93,12 +94,13 @@ def largest_of(bench: Bench, probe: Probe, noise: float, epsilon: float) -> Plac
     Noise of one value is taken to be at most some roundings of the largest value that went into it.
     """
     spelled = expand(bench.lines.graph)
+    moving = reached(spelled, positions(spelled, bench.lines.wrt))
     largest, place = 0.0, None
     final = 0.0
     for i, _, results in walk(spelled, bench.lines.moved(bench.point, probe, 0.0)):
         sizes = [float(np.max(np.abs(y), initial=0.0)) for y in results if y.dtype.kind == "f"]
         size = max([s for s in sizes if np.isfinite(s)], default=0.0)
-        if size > _LARGER * largest or (place is None and size > largest):
+        if moving[i] and (size > _LARGER * largest if place is not None else size > 0):
             largest, place = size, i
         if i == spelled.outputs[0].node:
             final = size

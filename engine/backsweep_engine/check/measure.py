@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .continuation import Continued
-from .differences import NOISE_FACTOR, Estimates, Step, estimate, noise_deviation
+from .differences import NOISE_FACTOR, Estimates, Step, estimate, merged, noise_deviation
 from .probe import Bench, Probe
 from .schemes import Scheme
 
@@ -59,9 +59,18 @@ class Differences:
         return np.insert(self.bench.along(probes, offsets), 0, self.here, axis=1)
 
     def estimates(self, probes: Sequence[Probe], values: Array) -> Estimates:
-        scales = np.array([p.scale for p in probes])
-        own = None if (scales == 1).all() and not any(p.alone for p in probes) else scales
-        return estimate(values[:, 0], values[:, 1:], self.step, self.epsilon, self.scheme, own)
+        alone = np.array([p.alone for p in probes], bool)
+        parts: list[tuple[Array, Array | None, Any]] = [(np.flatnonzero(~alone), None, self.step.noise)]
+        if alone.any():
+            apart = np.flatnonzero(alone)
+            noise = np.array([probes[i].noise or self.step.noise for i in apart.tolist()])
+            parts.append((apart, np.array([probes[i].scale for i in apart.tolist()]), noise))
+        found = [
+            (lines, estimate(values[lines, 0], values[lines, 1:], replace(self.step, noise=noise), self.epsilon, self.scheme, scales))
+            for lines, scales, noise in parts
+            if lines.size
+        ]
+        return merged(found, len(probes))
 
     def finer(self, ratio: float, smallest: float) -> Measure | None:
         step = self.step.step / ratio

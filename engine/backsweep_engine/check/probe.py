@@ -38,9 +38,6 @@ _ROWS = ("offset", "direction", "first", "last", "first_output", "last_output")
 BITS = 10
 """of the fraction of a direction's entries."""
 
-_FAR = 2.0**-6
-"""Entries below this part of the largest get steps of their own, where they are tried alone."""
-
 
 def draw(seed: int, stream: int, count: int, length: int) -> Array:
     """count x length entries +-u, u uniform on the 2^BITS + 1 grid points of [1, 2]; `stream` tells apart draws of one seed.
@@ -62,7 +59,7 @@ class Probe:
     """Direction and weights number `direction`, both zero outside these ranges of entries.
 
     `scale`: its steps in units of those of the others. `alone`: one of the coordinates that were asked for, each
-    by itself, with a step of its own.
+    by itself, with a step of its own; `noise`: the bound on the error of one value on its line, 0 for that of all lines.
     """
 
     direction: int
@@ -70,6 +67,7 @@ class Probe:
     outputs: tuple[int, int]
     scale: float = 1.0
     alone: bool = False
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +95,10 @@ class Lines:
         return Probe(direction, (0, self.directions.shape[1]), (0, self.weights.shape[1]))
 
     def coordinates(self, point: Mapping[str, Array]) -> list[Probe]:
-        """A probe for each entry, with a step relative to the entry's own size where that is far below the largest's.
-
-        The error model: a function that depends on x_i through x_i relative to itself (log x_i, 1 / x_i) changes over
-        |x_i|, so that its best step is proportional to it. An entry of ordinary size, or 0, keeps the step of all.
-        """
+        """A probe for each entry, its scale the entry's own size (a power of two; 1 where it is 0 or not finite)."""
         sizes = np.concatenate([np.abs(point[name]).reshape(-1).astype(float) for name in self.wrt])
-        top = max(float(np.max(sizes, initial=0.0, where=np.isfinite(sizes))), 1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = 2.0 ** np.clip(np.ceil(np.log2(sizes / top)), -60, 0)
-        scales = np.where((sizes > 0) & (sizes < top * _FAR), relative, 1.0)
+        usable = np.isfinite(sizes) & (sizes > 1e-90)
+        scales = np.where(usable, 2.0 ** np.ceil(np.log2(np.where(usable, sizes, 1.0))), 1.0)
         return [Probe(0, (i, i + 1), (0, self.weights.shape[1]), float(scale), True) for i, scale in enumerate(scales.tolist())]
 
     def direction(self, probe: Probe) -> Array:

@@ -18,7 +18,7 @@ Key = tuple[str, str, tuple[int, ...]]
 _NEAR = 1e-4
 """Relative: a wrong entry is as near as this to what it is taken for, or within its bound."""
 
-_SIMPLE = sorted({k for k in range(2, 13)} | {100, 1000, 60, 180, 360, 24})
+_SIMPLE = (*range(2, 13), 24, 60, 100, 180, 360, 1000)
 
 
 def key_of(entry: Entry) -> Key:
@@ -68,11 +68,11 @@ def _of(entry: Entry, partnered: Sequence[tuple[Slip, float]], size: int) -> Sli
         return Slip.NOT_FINITE
     if abs(got + expected) <= entry.bound + _NEAR * abs(expected):
         return Slip.SIGN
-    if got == 0:
-        return Slip.MISSING_TERM
     for slip, value in partnered:
         if abs(got - value) <= 2 * entry.bound + 1e-7 * abs(value):
             return slip
+    if got == 0:
+        return Slip.MISSING_TERM
     if expected and entry.bound < 0.01 * abs(expected):
         ratio, near = abs(got / expected), _NEAR + entry.bound / abs(expected)
         for k in (*_SIMPLE, math.pi, 2 * math.pi, math.sqrt(2), math.log(2), size):

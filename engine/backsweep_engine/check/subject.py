@@ -169,12 +169,13 @@ class Products:
 class Matrix:
     """A whole matrix of ours, answered once: entries of the floating outputs x entries of wrt.
 
-    `transposed`: what stands for it in odd directions, the Hessian turned over, so that its symmetry is judged too.
+    `odd`: what stands for it in odd directions: the Jacobian in the other mode, or the Hessian turned over, so that its
+    symmetry is judged too.
     """
 
     bench: Bench
     matrix: Array
-    transposed: Array
+    odd: Array
     evaluations: int = 1
 
     def mode(self, probe: Probe) -> str:
@@ -184,7 +185,7 @@ class Matrix:
         lines, pairs = self.bench.lines, []
         for probe in probes:
             rows, columns = slice(*probe.outputs), slice(*probe.inputs)
-            matrix = self.transposed if probe.direction % 2 else self.matrix
+            matrix = self.odd if probe.direction % 2 else self.matrix
             u, v = lines.weights[probe.direction, rows], lines.directions[probe.direction, columns]
             pairs.append(_dot((matrix[rows, columns] * v).reshape(-1), np.repeat(u, v.size)))
         return _claims(pairs)

@@ -171,5 +171,6 @@ def _halves(probe: Probe) -> list[Probe]:
     for field, (first, last) in (("inputs", probe.inputs), ("outputs", probe.outputs)):
         if last - first > 1:
             middle = (first + last) // 2
-            return [replace(probe, **{field: half}) for half in ((first, middle), (middle, last))]
+            halves = ((first, middle), (middle, last))
+            return [replace(probe, inputs=half) if field == "inputs" else replace(probe, outputs=half) for half in halves]
     return []

@@ -111,7 +111,17 @@ def _log_cosh(x: Array, out: Array = None) -> Array:
 
 # Not 1 - |y| divided: it would cancel.
 pointwise("softsign", _softsign, lambda y, x: (np.square(1 / (1 + abs(x))),), flops=3, copies=1, summary="x / (1 + |x|)", public=True)
-pointwise("log_cosh", _log_cosh, lambda y, x: (np.tanh(x),), flops=60, copies=5, masks=1, summary="log(cosh(x)), without overflow", public=True)
+pointwise(
+    "log_cosh",
+    _log_cosh,
+    lambda y, x: (np.tanh(x),),
+    flops=60,
+    copies=5,
+    masks=1,
+    summary="log(cosh(x)), without overflow",
+    public=True,
+    continuation=lambda z: np.where(np.real(z) < 0, -z, z) + np.log1p(np.exp(np.where(np.real(z) < 0, 2 * z, -2 * z))) - np.log(2),
+)
 
 # With a kink.
 

@@ -11,6 +11,7 @@ from ..graph import DTYPES, FLOATS, Type
 from .build import aligned, broadcast, call, cast, constant, promoted
 from .op import (
     ANY,
+    AS_APPLIED,
     NUMBERS,
     REALS,
     Cost,
@@ -63,6 +64,7 @@ register(
         infer=_reduced,
         apply=lambda x, out=None, *, axes: np.sum(x, axes, out=out, dtype=x.dtype),
         derivative=Transposes(lambda i, c, x, axes: spread(c, x.shape, axes)),
+        continuation=AS_APPLIED,
         batch=lambda mask, x, axes: call("sum", x, axes=_shifted(axes)),
         cost=_cost,
         examples=(Example((_CUBE,), {"axes": (0, 2)}),),
@@ -219,6 +221,7 @@ register(
         infer=_matmul_infer,
         apply=np.matmul,
         derivative=Transposes(lambda i, c, a, b: _product(swapaxes(a, -1, -2), c) if i else _product(c, swapaxes(b, -1, -2)), jointly=False),
+        continuation=AS_APPLIED,
         batch=_matmul_batch,
         cost=_matmul_cost,
         examples=(Example((Type(FLOAT64, (3, 4)), Type(FLOAT64, (4, 2)))), Example((Type(FLOAT64, (2, 3, 4)), Type(FLOAT64, (2, 4, 2))))),

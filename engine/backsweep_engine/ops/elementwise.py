@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import FLOATS
 from .build import FLOAT64, aligned, call, cast, common_builder, constant, elementwise, lift, promoted, zeros
-from .op import ANY, BOOL, NUMBERS, POSITIVE, REALS, SPELLINGS, UNIT, Domain, require, spells
+from .op import ANY, AS_APPLIED, BOOL, NUMBERS, POSITIVE, REALS, SPELLINGS, UNIT, Domain, require, spells
 from .pointwise import one_where, pointwise, power, split, where
 from .term import Term
 
@@ -25,9 +25,9 @@ LN2, LN10 = math.log(2), math.log(10)
 
 # Roots, powers, logarithms.
 
-pointwise("log2", np.log2, lambda y, x: (1 / (LN2 * x),), finite=False, flops=10, domain=POSITIVE)
-pointwise("log10", np.log10, lambda y, x: (1 / (LN10 * x),), finite=False, flops=10, domain=POSITIVE)
-pointwise("exp2", np.exp2, lambda y, x: (LN2 * y,), finite=False, flops=10)
+pointwise("log2", np.log2, lambda y, x: (1 / (LN2 * x),), finite=False, flops=10, domain=POSITIVE, continuation=AS_APPLIED)
+pointwise("log10", np.log10, lambda y, x: (1 / (LN10 * x),), finite=False, flops=10, domain=POSITIVE, continuation=AS_APPLIED)
+pointwise("exp2", np.exp2, lambda y, x: (LN2 * y,), finite=False, flops=10, continuation=AS_APPLIED)
 pointwise("cbrt", np.cbrt, lambda y, x: (1 / (3 * y * y),), finite=False, flops=20, domain=POSITIVE, summary="the real cube root, of negative numbers too")
 pointwise(
     "logaddexp2",
@@ -43,7 +43,16 @@ def _hypot_partials(z: Term, x: Term, y: Term) -> tuple[Term, Term]:
     return where(z == 0, 0.0, x / z), where(z == 0, 0.0, y / z)
 
 
-pointwise("hypot", np.hypot, _hypot_partials, arity=2, flops=15, kinks="at (0, 0) both derivatives are 0", summary="sqrt(x x + y y), without overflow")
+pointwise(
+    "hypot",
+    np.hypot,
+    _hypot_partials,
+    arity=2,
+    flops=15,
+    kinks="at (0, 0) both derivatives are 0",
+    summary="sqrt(x x + y y), without overflow",
+    continuation=lambda x, y: np.sqrt(x * x + y * y),
+)
 
 
 @spells(np.float_power)
@@ -58,14 +67,14 @@ def _wide(x: Any) -> Any:
 
 # Inverse trigonometric and hyperbolic functions. Products and hypot where 1 - x x would cancel or x x overflow.
 
-pointwise("arcsin", np.arcsin, lambda y, x: (1 / np.sqrt((1 - x) * (1 + x)),), finite=False, flops=20, domain=UNIT)
-pointwise("arccos", np.arccos, lambda y, x: (-1 / np.sqrt((1 - x) * (1 + x)),), finite=False, flops=20, domain=UNIT)
-pointwise("arctan", np.arctan, lambda y, x: (1 / (1 + x * x),), flops=20)
-pointwise("sinh", np.sinh, lambda y, x: (np.cosh(x),), finite=False, flops=20)
-pointwise("cosh", np.cosh, lambda y, x: (np.sinh(x),), finite=False, flops=20)
-pointwise("arcsinh", np.arcsinh, lambda y, x: (1 / np.hypot(x, 1.0),), flops=20)
-pointwise("arccosh", np.arccosh, lambda y, x: (1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),), finite=False, flops=20, domain=Domain(1.0))
-pointwise("arctanh", np.arctanh, lambda y, x: (1 / ((1 - x) * (1 + x)),), finite=False, flops=20, domain=UNIT)
+pointwise("arcsin", np.arcsin, lambda y, x: (1 / np.sqrt((1 - x) * (1 + x)),), finite=False, flops=20, domain=UNIT, continuation=AS_APPLIED)
+pointwise("arccos", np.arccos, lambda y, x: (-1 / np.sqrt((1 - x) * (1 + x)),), finite=False, flops=20, domain=UNIT, continuation=AS_APPLIED)
+pointwise("arctan", np.arctan, lambda y, x: (1 / (1 + x * x),), flops=20, continuation=AS_APPLIED)
+pointwise("sinh", np.sinh, lambda y, x: (np.cosh(x),), finite=False, flops=20, continuation=AS_APPLIED)
+pointwise("cosh", np.cosh, lambda y, x: (np.sinh(x),), finite=False, flops=20, continuation=AS_APPLIED)
+pointwise("arcsinh", np.arcsinh, lambda y, x: (1 / np.hypot(x, 1.0),), flops=20, continuation=AS_APPLIED)
+pointwise("arccosh", np.arccosh, lambda y, x: (1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),), finite=False, flops=20, domain=Domain(1.0), continuation=AS_APPLIED)
+pointwise("arctanh", np.arctanh, lambda y, x: (1 / ((1 - x) * (1 + x)),), finite=False, flops=20, domain=UNIT, continuation=AS_APPLIED)
 
 
 def _arctan2_partials(z: Term, y: Term, x: Term) -> tuple[Term, Term]:

@@ -49,6 +49,7 @@ register(
         infer=square_infer,
         apply=filled(square_infer, stacked(np.linalg.inv)),
         derivative=Tangent(lambda y, x, t: -(y @ t[0] @ y)),  # [G 2.2.3]
+        continuation=np.linalg.inv,
         batch=whole("inv"),
         cost=dense_cost(2),
         examples=(Example((SQUARE,)),),
@@ -70,6 +71,7 @@ register(
         apply=filled(_det_infer, stacked(np.linalg.det)),
         # Jacobi's formula with cofactors, which exist where the inverse does not. [G 2.2.4]
         derivative=Tangent(lambda y, x, t: inner(call("cofactors", x[0]), t[0])),
+        continuation=np.linalg.det,
         batch=whole("det"),
         cost=dense_cost(2 / 3),
         examples=(Example((SQUARE,)), Example((SQUARE.with_shape((2, 1, 1)),))),
@@ -133,12 +135,20 @@ def _slogdet_infer(types: Types) -> Types:
     return _det_infer(types) * 2
 
 
+def _log_determinant(a: Any) -> Any:
+    """Its sign, a constant, and log(det) of a matrix whose real part has that sign (the argument is small)."""
+    unit, size = np.linalg.slogdet(a)
+    sign = np.sign(unit.real)
+    return sign, size + 1j * np.angle(unit * sign)
+
+
 register(
     Op(
         name="slogdet",
         infer=_slogdet_infer,
         apply=filled(_slogdet_infer, stacked(lambda a: tuple(np.linalg.slogdet(a)))),
         derivative=Tangent(lambda y, x, t: (None, inner(T(call("inv", x[0])), t[0]))),  # [G 2.2.4]
+        continuation=_log_determinant,
         batch=whole("slogdet"),
         cost=dense_cost(2 / 3),
         examples=(Example((SQUARE,)),),

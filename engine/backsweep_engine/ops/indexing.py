@@ -16,6 +16,7 @@ from ..graph import DTYPES, Type
 from .build import aligned, broadcast, call, call_in, common_builder, constant, lift, promoted
 from .op import (
     ANY,
+    AS_APPLIED,
     INTEGERS,
     NUMBERS,
     REALS,
@@ -106,6 +107,7 @@ register(
         infer=_take_infer,
         apply=_take,
         derivative=Transposes(lambda i, c, x, index, axis: call("put_add", c, index, axis=axis, size=x.shape[axis]), operands=(0,)),
+        continuation=AS_APPLIED,
         batch=_take_batch,
         cost=lambda types, results, **_: Cost(0, results[0].nbytes * 2 + types[1].nbytes, results[0].nbytes + masks(types[1]), types[0].nbytes),
         examples=(Example((Type(FLOAT64, (3, 5)), Type(INT64, (4,))), {"axis": 1}),),
@@ -188,6 +190,7 @@ register(
         infer=_put_add_infer,
         apply=_put_add,
         derivative=Transposes(lambda i, c, x, index, axis, size: take_or_zero(c, index, axis), operands=(0,)),
+        continuation=AS_APPLIED,
         batch=_put_add_batch,
         cost=_put_add_cost,
         examples=(Example((Type(FLOAT64, (3, 4)), Type(INT64, (4,))), {"axis": 1, "size": 5}),),

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..graph import DTYPES, Type
 from .build import call
-from .op import ANY, REALS, Example, Kind, Op, Tangent, Transposes, free, register, require
+from .op import ANY, AS_APPLIED, REALS, Example, Kind, Op, Tangent, Transposes, free, register, require
 
 MAX_LABEL = 64
 """Characters of a name."""
@@ -33,6 +33,7 @@ register(
         infer=_infer,
         apply=lambda x, *, label: x.view(),
         derivative=Tangent(lambda y, x, t, label: t[0], linear=Transposes(_transposed)),
+        continuation=AS_APPLIED,
         batch=lambda mask, x, label: call("name", x, label=label),
         cost=free,
         examples=(Example((Type(DTYPES["float64"], (3, 4)),), {"label": "z"}),),

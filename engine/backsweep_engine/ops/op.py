@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -217,9 +217,16 @@ STATIC: dict[str, tuple[int, ...]] = {}
 """By the same name, the positions of arguments that are never inputs (an index may be a mask)."""
 
 
+def AS_APPLIED(*x: Any, **attributes: Any) -> Any:
+    """Stands for the kernel itself as an op's continuation: it computes on complex128 what it does on float64."""
+    raise AssertionError("`register` puts the kernel in its place")
+
+
 def register(op: Op) -> Op:
     if op.name in TABLE:
         raise AssertionError(f"op {op.name} is registered twice")
+    if op.continuation is AS_APPLIED:
+        op = replace(op, continuation=op.apply)
     TABLE[op.name] = op
     return op
 

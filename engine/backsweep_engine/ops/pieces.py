@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import DTYPES, Type
 from .build import call, promoted
-from .op import ANY, REALS, Example, Kind, Op, Transposes, elementwise_cost, free, register, require, require_axes, spells
+from .op import ANY, AS_APPLIED, REALS, Example, Kind, Op, Transposes, elementwise_cost, free, register, require, require_axes, spells
 from .pointwise import lifted
 from .shape import expand_dims, normal_axes, ravel, reshape
 from .term import Term
@@ -38,6 +38,7 @@ register(
         infer=_flip_infer,
         apply=lambda x, *, axes: x[(*[slice(None, None, -1 if a in axes else 1) for a in range(x.ndim)], ...)],
         derivative=Transposes(lambda i, c, x, axes: call("flip", c, axes=axes)),
+        continuation=AS_APPLIED,
         batch=lambda mask, x, axes: call("flip", x, axes=tuple(a + 1 for a in axes)),
         cost=free,
         examples=(Example((_MATRIX,), {"axes": (1,)}),),
@@ -83,6 +84,7 @@ register(
         infer=_slice_infer,
         apply=lambda x, *, start, stop, step: x[(*map(slice, start, stop, step), ...)],  # the ... keeps a scalar an array
         derivative=Transposes(_unslice),
+        continuation=AS_APPLIED,
         batch=lambda mask, x, start, stop, step: cut(x, (0, *start), (x.shape[0], *stop), (1, *step)),
         cost=free,
         examples=(Example((Type(FLOAT64, (5, 4)),), {"start": (1, 0), "stop": (5, 3), "step": (2, 1)}),),
@@ -127,6 +129,7 @@ register(
         infer=_pad_infer,
         apply=_pad,
         derivative=Transposes(_unpad),
+        continuation=lambda x, **widths: _pad(np.real(x), **widths) + 1j * _pad(np.imag(x), **widths),
         batch=lambda mask, x, low, high, interior: call("pad", x, low=(0, *low), high=(0, *high), interior=(0, *interior)),
         cost=elementwise_cost(0),
         examples=(Example((_MATRIX,), {"low": (1, 0), "high": (0, 2), "interior": (0, 1)}),),
@@ -165,6 +168,7 @@ register(
         infer=_concat_infer,
         apply=lambda *x, out=None, axis: np.concatenate(x, axis, out=out),
         derivative=Transposes(_unconcat),
+        continuation=AS_APPLIED,
         batch=lifted(lambda *x, axis: call("concat", *x, axis=axis + 1)),
         cost=elementwise_cost(0),
         examples=(Example((_MATRIX, Type(FLOAT64, (2, 4))), {"axis": 0}),),

@@ -18,6 +18,7 @@ from ..graph import DTYPES, Type
 from .build import aligned, broadcast, call, cast, common_builder, constant, elementwise, lift, promoted
 from .op import (
     ANY,
+    AS_APPLIED,
     BOOL,
     FACES,
     NUMBERS,
@@ -76,6 +77,7 @@ def pointwise(
     copies: int = 0,
     masks: int = 0,
     public: bool = False,
+    continuation: Callable[..., Any] | None = None,
 ) -> Op:
     """Registers one row. `partials` None: piecewise constant. `derivative` instead of it: linear. `admits` judges attributes.
     `public`: NumPy has no such function, so users find it as `bs.<name>`.
@@ -109,6 +111,7 @@ def pointwise(
             attributes=attributes or {},
             domain=domain if isinstance(domain, tuple) else (domain,) * arity,
             kinks=kinks,
+            continuation=continuation,
             summary=summary or name.replace("_", " "),
             numpy=numpy,
             operand_dtypes=dtypes,
@@ -118,10 +121,18 @@ def pointwise(
 
 # Arithmetic. Sums and products are linear: their tangents are themselves; of bools they are "or" and "and", as in NumPy.
 
-pointwise("add", np.add, None, arity=2, dtypes=ANY, derivative=Transposes(lambda i, c, x, y: c))
-pointwise("subtract", np.subtract, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: -c if i else c))
-pointwise("negative", np.negative, None, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x: -c))
-pointwise("multiply", np.multiply, None, arity=2, dtypes=ANY, derivative=Transposes(lambda i, c, x, y: c * (x if i else y), jointly=False, guarded="scale"))
+pointwise("add", np.add, None, arity=2, dtypes=ANY, derivative=Transposes(lambda i, c, x, y: c), continuation=AS_APPLIED)
+pointwise("subtract", np.subtract, None, arity=2, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x, y: -c if i else c), continuation=AS_APPLIED)
+pointwise("negative", np.negative, None, dtypes=NUMBERS, derivative=Transposes(lambda i, c, x: -c), continuation=AS_APPLIED)
+pointwise(
+    "multiply",
+    np.multiply,
+    None,
+    arity=2,
+    dtypes=ANY,
+    derivative=Transposes(lambda i, c, x, y: c * (x if i else y), jointly=False, guarded="scale"),
+    continuation=AS_APPLIED,
+)
 
 
 def _scale(p: Array, t: Array, out: Array = None) -> Array:
@@ -144,12 +155,13 @@ pointwise(
     masks=1,
     derivative=Transposes(lambda i, c, p, t: call("scale", p, c) if i else call("scale", c, t), jointly=False),
     summary="p * t, and 0 where t is exactly 0 even if p is infinite or NaN",
+    continuation=AS_APPLIED,
 )
 
-pointwise("divide", np.divide, lambda q, x, y: (1 / y, -q / y), arity=2, finite=False, domain=POSITIVE)
-pointwise("reciprocal", np.reciprocal, lambda y, x: (-y * y,), finite=False, domain=POSITIVE)
-pointwise("square", np.square, lambda y, x: (2 * x,), dtypes=NUMBERS)
-pointwise("sqrt", np.sqrt, lambda y, x: (0.5 / y,), finite=False, domain=POSITIVE)
+pointwise("divide", np.divide, lambda q, x, y: (1 / y, -q / y), arity=2, finite=False, domain=POSITIVE, continuation=AS_APPLIED)
+pointwise("reciprocal", np.reciprocal, lambda y, x: (-y * y,), finite=False, domain=POSITIVE, continuation=AS_APPLIED)
+pointwise("square", np.square, lambda y, x: (2 * x,), dtypes=NUMBERS, continuation=AS_APPLIED)
+pointwise("sqrt", np.sqrt, lambda y, x: (0.5 / y,), finite=False, domain=POSITIVE, continuation=AS_APPLIED)
 
 
 def _power_partials(y: Term, x: Term, e: Term) -> tuple[Term, Term]:
@@ -158,7 +170,7 @@ def _power_partials(y: Term, x: Term, e: Term) -> tuple[Term, Term]:
     return call("where", e == 0, constant(e.builder, 0, e.shape, e.dtype), e * elementwise("power", x, e - 1)), y * log_x
 
 
-pointwise("power", np.power, _power_partials, arity=2, finite=False, flops=20, domain=POSITIVE)
+pointwise("power", np.power, _power_partials, arity=2, finite=False, flops=20, domain=POSITIVE, continuation=AS_APPLIED)
 
 
 def _admits_exponent(type: Type, exponent: int) -> None:
@@ -182,6 +194,7 @@ pointwise(
     admits=_admits_exponent,
     example={"exponent": 3},
     summary="x ** exponent for a fixed integer exponent, defined for every x",
+    continuation=AS_APPLIED,
 )
 
 
@@ -199,14 +212,14 @@ def power(x: Any, exponent: Any) -> Term:
 
 # Exponentials and trigonometry.
 
-pointwise("exp", np.exp, lambda y, x: (y,), finite=False, flops=10)
-pointwise("expm1", np.expm1, lambda y, x: (np.exp(x),), finite=False, flops=15)
-pointwise("log", np.log, lambda y, x: (1 / x,), finite=False, flops=10, domain=POSITIVE)
-pointwise("log1p", np.log1p, lambda y, x: (1 / (1 + x),), finite=False, flops=15, domain=Domain(-1.0))
-pointwise("sin", np.sin, lambda y, x: (np.cos(x),), flops=15)
-pointwise("cos", np.cos, lambda y, x: (-np.sin(x),), flops=15)
-pointwise("tan", np.tan, lambda y, x: (1 + y * y,), flops=15)
-pointwise("tanh", np.tanh, lambda y, x: ((1 - y) * (1 + y),), flops=20)
+pointwise("exp", np.exp, lambda y, x: (y,), finite=False, flops=10, continuation=AS_APPLIED)
+pointwise("expm1", np.expm1, lambda y, x: (np.exp(x),), finite=False, flops=15, continuation=AS_APPLIED)
+pointwise("log", np.log, lambda y, x: (1 / x,), finite=False, flops=10, domain=POSITIVE, continuation=AS_APPLIED)
+pointwise("log1p", np.log1p, lambda y, x: (1 / (1 + x),), finite=False, flops=15, domain=Domain(-1.0), continuation=AS_APPLIED)
+pointwise("sin", np.sin, lambda y, x: (np.cos(x),), flops=15, continuation=AS_APPLIED)
+pointwise("cos", np.cos, lambda y, x: (-np.sin(x),), flops=15, continuation=AS_APPLIED)
+pointwise("tan", np.tan, lambda y, x: (1 + y * y,), flops=15, continuation=AS_APPLIED)
+pointwise("tanh", np.tanh, lambda y, x: ((1 - y) * (1 + y),), flops=20, continuation=AS_APPLIED)
 
 
 def _sigmoid(x: Array, out: Array = None) -> Array:
@@ -222,8 +235,35 @@ def _softplus(x: Array, out: Array = None) -> Array:
     return np.logaddexp(x, x.dtype.type(0), out=out)
 
 
-pointwise("sigmoid", _sigmoid, lambda y, x: (y * call("sigmoid", -x),), flops=20, copies=1, masks=1, summary="1 / (1 + exp(-x)), without overflow", public=True)
-pointwise("softplus", _softplus, lambda y, x: (call("sigmoid", x),), flops=25, summary="log(1 + exp(x)), without overflow", public=True)
+def _sigmoid_continued(z: Array) -> Array:
+    e = np.exp(np.where(np.real(z) < 0, z, -z))
+    return np.where(np.real(z) < 0, e, 1) / (1 + e)
+
+
+def _softplus_continued(z: Array) -> Array:
+    return np.where(np.real(z) > 0, z, 0) + np.log1p(np.exp(np.where(np.real(z) > 0, -z, z)))
+
+
+pointwise(
+    "sigmoid",
+    _sigmoid,
+    lambda y, x: (y * call("sigmoid", -x),),
+    flops=20,
+    copies=1,
+    masks=1,
+    summary="1 / (1 + exp(-x)), without overflow",
+    public=True,
+    continuation=_sigmoid_continued,
+)
+pointwise(
+    "softplus",
+    _softplus,
+    lambda y, x: (call("sigmoid", x),),
+    flops=25,
+    summary="log(1 + exp(x)), without overflow",
+    public=True,
+    continuation=_softplus_continued,
+)
 pointwise(
     "logaddexp",
     np.logaddexp,
@@ -231,6 +271,7 @@ pointwise(
     lambda z, x, y: (call("sigmoid", x - y), call("sigmoid", y - x)),
     arity=2,
     flops=25,
+    continuation=lambda x, y: y + _softplus_continued(x - y),
 )
 
 # Kinks.
@@ -296,6 +337,7 @@ register(
         infer=_where_infer,
         apply=_where,
         derivative=Transposes(_where_transpose, operands=(1, 2)),
+        continuation=AS_APPLIED,
         batch=lifted(partial(call, "where")),
         cost=elementwise_cost(1),
         examples=(Example((Type(BOOL, EXAMPLE_SHAPE), Type(FLOAT64, EXAMPLE_SHAPE), Type(FLOAT64, EXAMPLE_SHAPE))),),
@@ -333,6 +375,7 @@ register(
         infer=lambda types, dtype: (Type(dtype, types[0].shape),),
         apply=_cast,
         derivative=Transposes(lambda i, c, x, dtype: c.astype(x.dtype)),
+        continuation=lambda x, *, dtype: x,
         batch=lambda mask, x, dtype: call("cast", x, dtype=dtype),
         cost=elementwise_cost(1),
         examples=(Example((Type(FLOAT64, EXAMPLE_SHAPE),), {"dtype": DTYPES["float32"]}),),
@@ -355,6 +398,7 @@ register(
         infer=lambda types: types,
         apply=lambda x: x.view(),
         derivative=Zero(),
+        continuation=np.real,
         batch=lambda mask, x: call("stop_gradient", x),
         cost=elementwise_cost(0),
         examples=(Example((Type(FLOAT64, EXAMPLE_SHAPE),)),),

@@ -16,6 +16,7 @@ from ..graph import DTYPES, FLOATS, Type
 from .build import aligned, call, cast, constant, or_zeros, promoted
 from .op import (
     ANY,
+    AS_APPLIED,
     NUMBERS,
     REALS,
     SPELLINGS,
@@ -182,6 +183,7 @@ register(
         infer=_scan_infer(NUMBERS),
         apply=lambda x, out=None, *, axis: np.cumsum(x, axis, dtype=x.dtype, out=out),
         derivative=Transposes(_uncumsum),
+        continuation=AS_APPLIED,
         batch=lambda mask, x, axis: call("cumsum", x, axis=axis + 1),
         cost=_cost(1),
         examples=(Example((_MATRIX,), {"axis": 1}),),
@@ -199,6 +201,7 @@ register(
         apply=lambda x, out=None, *, axis: np.cumprod(x, axis, dtype=x.dtype, out=out),
         # dy[k] = x[k] dy[k-1] + y[k-1] dx[k]: no division, so zeros are like any other entry.
         derivative=Tangent(lambda y, x, t, axis: call("linear_recurrence", x[0], _before(y, axis, 1) * t[0], axis=axis)),
+        continuation=AS_APPLIED,
         batch=lambda mask, x, axis: call("cumprod", x, axis=axis + 1),
         cost=_cost(1),
         examples=(Example((_MATRIX,), {"axis": 1}),),

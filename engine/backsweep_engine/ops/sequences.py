@@ -15,7 +15,7 @@ from ..graph import DTYPES, FLOATS, Type
 from .build import aligned, broadcast, call, cast, common_builder, lift, promoted
 from .contract import sum_
 from .indexing import take
-from .op import BOOL, NUMBERS, REALS, Cost, Example, Kind, Op, Transposes, register, require, require_dtype, require_same, spells
+from .op import AS_APPLIED, BOOL, NUMBERS, REALS, Cost, Example, Kind, Op, Transposes, register, require, require_dtype, require_same, spells
 from .pieces import concatenate, cut
 from .pointwise import lifted, where
 from .shape import listed_axes, moveaxis, reshape
@@ -71,6 +71,7 @@ register(
         infer=_convolve_infer,
         apply=_convolve,
         derivative=Transposes(_convolve_transpose, jointly=False),
+        continuation=AS_APPLIED,
         batch=lifted(lambda a, v, valid: call("convolve", a, v, valid=valid)),
         cost=_convolve_cost,
         examples=(Example((Type(FLOAT64, (2, 5)), Type(FLOAT64, (2, 3))), {"valid": False}),),
@@ -127,6 +128,7 @@ register(
         infer=_cross_infer,
         apply=_cross,
         derivative=Transposes(lambda i, c, a, b: call("cross", c, a) if i else call("cross", b, c), jointly=False),
+        continuation=AS_APPLIED,
         batch=lifted(lambda a, b: call("cross", a, b)),
         cost=lambda types, results: Cost(3 * results[0].size, 3 * results[0].nbytes, results[0].nbytes // 3),
         examples=(Example((Type(FLOAT64, (2, 3)), Type(FLOAT64, (2, 3)))),),

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..graph import DTYPES, MAX_CONSTANT_BYTES, Type
 from .build import aligned, broadcast, call, common_builder, lift
-from .op import ANY, REALS, Cost, Example, Kind, Op, Transposes, Zero, free, register, require, spells
+from .op import ANY, AS_APPLIED, REALS, Cost, Example, Kind, Op, Transposes, Zero, free, register, require, spells
 from .term import Term
 
 Array = Any
@@ -81,6 +81,7 @@ register(
         infer=_broadcast_infer,
         apply=lambda x, *, shape: np.broadcast_to(x, shape),
         derivative=Transposes(_unbroadcast),
+        continuation=AS_APPLIED,
         batch=_broadcast_batch,
         cost=free,
         examples=(Example((Type(FLOAT64, (3, 1)),), {"shape": (2, 3, 4)}),),
@@ -118,6 +119,7 @@ register(
         infer=_reshape_infer,
         apply=lambda x, *, shape: x.reshape(shape),
         derivative=Transposes(lambda i, c, x, shape: reshape(c, x.shape)),
+        continuation=AS_APPLIED,
         batch=lambda mask, x, shape: reshape(x, (x.shape[0], *shape)),
         # A view of a C-contiguous operand; any other has to be copied.
         cost=lambda types, results, **_: Cost(0, 0, copies=results[0].nbytes),
@@ -198,6 +200,7 @@ register(
         infer=_transpose_infer,
         apply=lambda x, *, axes: x.transpose(axes),
         derivative=Transposes(lambda i, c, x, axes: permute(c, tuple(int(a) for a in np.argsort(axes)))),
+        continuation=AS_APPLIED,
         batch=lambda mask, x, axes: permute(x, (0, *(a + 1 for a in axes))),
         cost=free,
         examples=(Example((Type(FLOAT64, (2, 3, 4)),), {"axes": (2, 0, 1)}),),

@@ -83,6 +83,7 @@ register(
             _residual("solve", lambda t, y: t[0] @ y, 1),
             Transposes(lambda i, c, a, b: call("solve", T(a), c), operands=(1,)),
         ),
+        continuation=np.linalg.solve,
         batch=solve_batch("solve", 1),
         cost=dense_cost(2 / 3),
         examples=(Example((SQUARE, COLUMNS)), Example((SQUARE.with_shape((2, 3, 3)), COLUMNS.with_shape((2, 3, 1))))),

@@ -19,7 +19,7 @@ import numpy as np
 from ..graph import FLOATS, Type
 from .activation import pointwise_compound
 from .build import call, elementwise, promoted
-from .op import FACES, NAMED_SPELLINGS, POSITIVE, REALS, UNIT, Domain, Kind, face, require
+from .op import AS_APPLIED, FACES, NAMED_SPELLINGS, POSITIVE, REALS, UNIT, Domain, Kind, face, require
 from .pointwise import pointwise, where
 from .term import Term
 
@@ -51,14 +51,20 @@ def _bell(x: Term, height: float, rate: float = 1.0) -> Any:
     return height * np.exp(-rate * x * x)
 
 
-special("erf", lambda y, x: (_bell(x, 2 / SQRT_PI),), "the error function")
-special("erfc", lambda y, x: (_bell(x, -2 / SQRT_PI),), "1 - erf(x), without cancellation")
-special("erfcx", lambda y, x: (-SQRT2 * y * call("mean_excess", -SQRT2 * x),), "exp(x x) erfc(x), without overflow for large x", finite=False)
+special("erf", lambda y, x: (_bell(x, 2 / SQRT_PI),), "the error function", continuation=AS_APPLIED)
+special("erfc", lambda y, x: (_bell(x, -2 / SQRT_PI),), "1 - erf(x), without cancellation", continuation=AS_APPLIED)
+special(
+    "erfcx",
+    lambda y, x: (-SQRT2 * y * call("mean_excess", -SQRT2 * x),),
+    "exp(x x) erfc(x), without overflow for large x",
+    finite=False,
+    continuation=AS_APPLIED,
+)
 special("erfinv", lambda y, x: (SQRT_PI / 2 * np.exp(y * y),), "the inverse of erf", domain=UNIT, finite=False)
 special("erfcinv", lambda y, x: (-SQRT_PI / 2 * np.exp(y * y),), "the inverse of erfc", domain=Domain(0.0, 2.0), finite=False)
-special("ndtr", lambda y, x: (_bell(x, 1 / (SQRT2 * SQRT_PI), 0.5),), "the distribution function of the standard normal law")
+special("ndtr", lambda y, x: (_bell(x, 1 / (SQRT2 * SQRT_PI), 0.5),), "the distribution function of the standard normal law", continuation=AS_APPLIED)
 special("ndtri", lambda y, x: (SQRT2 * SQRT_PI * np.exp(y * y / 2),), "the quantile of the standard normal law", domain=Domain(0.0, 1.0), finite=False)
-special("log_ndtr", lambda y, x: (call("inverse_mills", x),), "log of ndtr(x), without underflow")
+special("log_ndtr", lambda y, x: (call("inverse_mills", x),), "log of ndtr(x), without underflow", continuation=AS_APPLIED)
 
 
 def _inverse_mills(x: Array, out: Array = None) -> Array:
@@ -143,8 +149,18 @@ def _quotient(x: Term, y: Term) -> Term:
     return where((x == 0) & (y == 0), 0.0, x / y)
 
 
-special("xlogy", lambda z, x, y: (np.log(y), _quotient(x, y)), "x log(y), and 0 at x = 0", arity=2, domain=(REALS, POSITIVE), finite=False)
-special("xlog1py", lambda z, x, y: (np.log1p(y), _quotient(x, 1 + y)), "x log(1 + y), and 0 at x = 0", arity=2, domain=(REALS, Domain(-1.0)), finite=False)
+special(
+    "xlogy", lambda z, x, y: (np.log(y), _quotient(x, y)), "x log(y), and 0 at x = 0", arity=2, domain=(REALS, POSITIVE), finite=False, continuation=AS_APPLIED
+)
+special(
+    "xlog1py",
+    lambda z, x, y: (np.log1p(y), _quotient(x, 1 + y)),
+    "x log(1 + y), and 0 at x = 0",
+    arity=2,
+    domain=(REALS, Domain(-1.0)),
+    finite=False,
+    continuation=AS_APPLIED,
+)
 special("entr", lambda y, x: (-1 - np.log(x),), "-x log(x), and 0 at 0", domain=POSITIVE, finite=False)
 special("rel_entr", lambda z, x, y: (1 + np.log(x / y), -_quotient(x, y)), "x log(x / y), and 0 at x = 0", arity=2, domain=POSITIVE, finite=False)
 special("kl_div", lambda z, x, y: (np.log(x / y), 1 - _quotient(x, y)), "x log(x / y) - x + y", arity=2, domain=POSITIVE, finite=False)
@@ -174,9 +190,18 @@ def _polygamma(x: Array, out: Array = None, *, order: int) -> Array:
     return out
 
 
-special("gammaln", lambda y, x: (call("digamma", x),), "log |gamma(x)|", domain=POSITIVE, finite=False, flops=50)
-special("gamma", lambda y, x: (y * call("digamma", x),), "the gamma function", domain=POSITIVE, finite=False, flops=50)
-special("digamma", lambda y, x: (call("polygamma", x, order=1),), "the derivative of gammaln", scipy="psi", domain=POSITIVE, finite=False, flops=50)
+special("gammaln", lambda y, x: (call("digamma", x),), "log |gamma(x)|", domain=POSITIVE, finite=False, flops=50, continuation=kernel("loggamma"))
+special("gamma", lambda y, x: (y * call("digamma", x),), "the gamma function", domain=POSITIVE, finite=False, flops=50, continuation=AS_APPLIED)
+special(
+    "digamma",
+    lambda y, x: (call("polygamma", x, order=1),),
+    "the derivative of gammaln",
+    scipy="psi",
+    domain=POSITIVE,
+    finite=False,
+    flops=50,
+    continuation=AS_APPLIED,
+)
 pointwise(
     "polygamma",
     _polygamma,

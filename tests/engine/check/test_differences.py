@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from backsweep_engine.check.differences import Step, choose, estimate, ladder, noise_deviation
-from backsweep_engine.check.schemes import CENTRAL, SCHEMES, combined, weights
+from backsweep_engine.check.schemes import CENTRAL
 
 EPSILON = 2.0**-52
 WINDOW = CENTRAL.offsets
