@@ -28,7 +28,7 @@ VERBS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0 if the command did what was asked, 1 if not, 2 if it was not understood; of `check` as checking/command.py says."""
+    """Exit status 0 if the command did what was asked, 1 if not, 2 if it was not understood; of `check` as job/command.py says."""
     parser = argparse.ArgumentParser(prog="backsweep", description="Exact derivatives of computation graphs, as a service.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _serve_options(commands.add_parser("serve", help="start a gradient server", description=_serve.__doc__))
@@ -95,7 +95,7 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _check_options(parser: argparse.ArgumentParser) -> None:
-    from .checking.command import options
+    from .job.command import options
 
     options(parser)
     parser.set_defaults(run=_check)
@@ -103,7 +103,7 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     """Checks every gradient of a suite: many models, points and judges as one job that can be stopped, continued and sharded."""
-    from .checking.command import run
+    from .job.command import run
 
     return run(options)
 

@@ -70,7 +70,7 @@ def statuses(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
     return {line["case"]: line["status"] for line in lines}
 
 
-HOSTILE = "<script>alert(1)</script> & \"quotes\" '</style>\x1b[31m\u202e"
+HOSTILE = '<script>alert(1)</script> & "quotes" \'</style>\x1b[31m\u202e'
 """A name from a stranger: markup, quotes, a terminal's escape, a reordering mark."""
 
 

@@ -38,7 +38,7 @@ class Progress:
         if kept:
             line += " (kept)"
         if result.status is not Status.RIGHT:
-            line += f": {printable(result.why.splitlines()[0] if result.why else '')}"
+            line += f": {printable('; '.join(part.strip() for part in result.why.splitlines()))}"
         if not terminal:
             self.out.write(line + "\n")
         else:

@@ -32,7 +32,7 @@ def section(result: Result, at: int) -> Markup:
     facts: list[tuple[str, Content]] = [("model", tag("code", spec.model or "(none)")), ("in the suite", tag("code", spec.place))]
     body: list[Content] = [tag("p", result.why, class_="why")]
     if result.verdict is not None:
-        facts += _facts(result.verdict)
+        facts += _facts(result.verdict, spec.gradient)
         body += _evidence(result.verdict)
     if result.scene is not None:
         body.append(picture(result.scene))
@@ -41,9 +41,9 @@ def section(result: Result, at: int) -> Markup:
     return tag("details", headline, *body, tag("dl", *rows), id=f"case-{at}", class_=f"case {kind(result.status)}", open=opened)
 
 
-def _facts(v: Verdict) -> list[tuple[str, Content]]:
+def _facts(v: Verdict, given: Sequence[str]) -> list[tuple[str, Content]]:
     facts = [
-        ("subject", {"own": "our own derivative", "given": "the gradient given"}.get(v.subject, f"our {v.subject}")),
+        ("subject", f"the gradient given, {', '.join(given)}" if given else "our own derivative" if v.subject == "own" else f"our own {v.subject}"),
         ("judge", v.judge.replace("_", " ")),
         ("directions", f"{v.directions}, drawn from seed {v.seed}"),
         ("smallest error of one entry excluded", number(v.smallest_excluded_error) if math.isfinite(v.smallest_excluded_error) else "none"),

@@ -7,7 +7,7 @@ changes no other. Every array of a point must be finite, of the type the model d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def point_of(case: Case, folder: Path, wanted: Mapping[str, Type]) -> dict[str, 
     spec = case.spec
     if spec.points:
         file = spec.points[case.point]
-        point = named_exactly(read_npz(folder / file), wanted, f"the point {file}")
+        point = named_exactly(read_npz(folder, file), wanted, f"the point {file}")
     else:
         sample = spec.sample or Sample(seed=spec.seed)
         for name in sample.domain:
@@ -39,8 +39,9 @@ def point_of(case: Case, folder: Path, wanted: Mapping[str, Type]) -> dict[str, 
     return point
 
 
-def named_exactly(arrays: Mapping[str, Array], wanted: Mapping[str, Any], what: str) -> dict[str, Array]:
+def named_exactly(arrays: Mapping[str, Array], wanted: Iterable[str], what: str) -> dict[str, Array]:
     """The arrays in the order of `wanted`, whose names they must bear."""
+    wanted = list(wanted)
     missing, surplus = [n for n in wanted if n not in arrays], [n for n in arrays if n not in wanted]
     if missing or surplus:
         got = ", ".join(arrays) or "nothing"

@@ -20,6 +20,7 @@ import numpy as np
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import DTYPES, Type
 
+from ..checking import adjoined
 from ..dtypes import DType
 from ..service import Function, Service
 from ..wire import limits
@@ -56,13 +57,13 @@ class Models:
             return self._loaded[key]
 
     def _load(self, spec: Spec) -> Function:
-        bound = read_npz(self.folder / spec.bind) if spec.bind else {}
+        bound = read_npz(self.folder, spec.bind) if spec.bind else {}
         if spec.function:
             traced = self._traced(spec, bound)
             return self.service.submit(traced.graph, **traced.signature.bound)
         if spec.digest:
             return self.service.fetch(spec.digest, timeout=spec.timeout, **bound)
-        return self.service.submit(decode_graph(read_graph(self.folder / spec.graph)), **bound)
+        return self.service.submit(decode_graph(read_graph(self.folder, spec.graph)), **bound)
 
     def _traced(self, spec: Spec, bound: Mapping[str, Array]) -> Function:
         module, colon, name = spec.function.partition(":")
@@ -87,40 +88,30 @@ class Models:
         finally:
             sys.path.remove(folder)
 
-    def gradient_of(self, case: Case, model: Function, point: Mapping[str, Array], wrt: tuple[str, ...]) -> dict[str, Array] | None:
-        """The gradient the case supplies, by input name; None if it supplies none."""
+    def with_gradient(self, case: Case, model: Function, wrt: tuple[str, ...]) -> tuple[Function, dict[str, Array] | None]:
+        """The model to check and, of gradient values the case supplies, those by input name.
+
+        A gradient graph becomes the model's derivative, and is checked as such: it must take the model's inputs.
+        """
         given = case.spec.gradient
         if not given:
-            return None
+            return model, None
         file = given[case.point if len(given) > 1 else 0]
-        types = {name: model.signature.type_of(name) for name in wrt}
         if file.endswith(".npz"):
-            return named_exactly(read_npz(self.folder / file), types, f"the gradient {file}")
-        graph = decode_graph(read_graph(self.folder / file))
-        known = dict(zip(model.graph.input_names, model.graph.input_types, strict=True))
-        others = [f"{n}: {t}" for n, t in zip(graph.input_names, graph.input_types, strict=True) if known.get(n) != t]
-        if others:
-            allowed = ", ".join(f"{n}: {t}" for n, t in known.items())
-            raise GraphError(f"the gradient {file} has other inputs than its function", reason="SURPLUS_INPUT", got=", ".join(others), allowed=allowed)
-        if [t.shape for t in graph.output_types] != [t.shape for t in types.values()]:
-            allowed = ", ".join(f"{n}: {t}" for n, t in types.items())
-            got = ", ".join(map(str, graph.output_types))
-            raise GraphError(f"the gradient {file} gives other shapes than its function's inputs", reason="SHAPE", got=got, allowed=allowed)
-        bound = {n: a for n, a in model.signature.bound.items() if n in graph.input_names}
-        function = self.service.submit(graph, **bound)
-        answer = function(*[point[argument.name] for argument in function.signature.arguments], timeout=case.spec.timeout)
-        return dict(zip(wrt, (answer,) if len(graph.outputs) == 1 else answer, strict=True))
+            return model, named_exactly(read_npz(self.folder, file), wrt, f"the gradient {file}")
+        adjoint = decode_graph(read_graph(self.folder, file))
+        return Function(self.service, adjoined(model.signature, adjoint, wrt), ()), None
 
 
-def read_graph(path: Path) -> bytes:
-    """The bytes of a graph file, which are as many as may be."""
+def read_graph(folder: Path, name: str) -> bytes:
+    """The bytes of a graph file, which are no more than may be; errors name it as the suite does."""
     try:
-        with path.open("rb") as file:
+        with (folder / name).open("rb") as file:
             blob = file.read(limits.MAX_GRAPH_BYTES + 1)
     except OSError as error:
-        raise Error("there is no such model", reason="NO_FILE", got=str(path), hint=error.strerror or "") from None
+        raise Error("there is no such model", reason="NO_FILE", got=name, hint=error.strerror or "") from None
     if len(blob) > limits.MAX_GRAPH_BYTES:
-        raise GraphError("a graph file is too large", reason="TOO_LARGE", got=str(path), allowed=f"{limits.MAX_GRAPH_BYTES} bytes")
+        raise GraphError("a graph file is too large", reason="TOO_LARGE", got=name, allowed=f"{limits.MAX_GRAPH_BYTES} bytes")
     return blob
 
 

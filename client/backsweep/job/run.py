@@ -114,7 +114,8 @@ class Job:
         arguments, _ = wrt_arguments(signature, spec.wrt or None)
         wrt = tuple(argument.name for argument in arguments)
         point = point_of(case, self.models.folder, {a.name: signature.type_of(a.name) for a in signature.arguments})
-        given = self.models.gradient_of(case, model, point, wrt)
+        model, given = self.models.with_gradient(case, model, wrt)
+        signature = model.signature
         options: dict[str, Any] = {"wrt": wrt, "judge": case.judge, "seed": spec.seed, "directions": spec.directions, "max_worst": spec.max_worst}
         options |= {"block": spec.block, "coordinates": spec.coordinates, "blame": spec.blame and given is None}
         if given is None:

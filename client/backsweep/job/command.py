@@ -39,7 +39,7 @@ _GREETING_SECONDS = 30.0
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What may be asked for."""
-    parser.add_argument("suite", type=Path, metavar="SUITE", help="a TOML file; its form is in client/backsweep/checking/suite.py")
+    parser.add_argument("suite", type=Path, metavar="SUITE", help="a TOML file; its form is in client/backsweep/job/suite.py")
     parser.add_argument("--out", type=Path, default=Path("backsweep-check"), metavar="DIR", help="for junit.xml, cases.jsonl, report.html (./backsweep-check)")
     parser.add_argument("--state", type=Path, metavar="DIR", help="where finished cases are kept, to continue from (default DIR of --out, then state)")
     parser.add_argument("--fresh", action="store_true", help="check everything again, whatever is kept")

@@ -20,26 +20,24 @@ MAX_FILE_BYTES = 4 << 30
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_npz(path: Path) -> dict[str, Array]:
-    """The arrays by name; Error (NO_FILE, ARRAYS) names the file and, of an array at fault, its name."""
+def read_npz(folder: Path, name: str) -> dict[str, Array]:
+    """The arrays of a file by their names; Error (NO_FILE, ARRAYS ...) names the file as the suite does, and the array at fault."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(folder / name) as archive:
             members = archive.infolist()
             total = sum(member.file_size for member in members)
             if total > MAX_FILE_BYTES:
-                raise GraphError(
-                    "the arrays of a file are too large", reason="TOO_LARGE", got=f"{total} bytes", allowed=f"{MAX_FILE_BYTES} bytes", name=str(path)
-                )
+                raise GraphError("the arrays of a file are too large", reason="TOO_LARGE", got=f"{total} bytes", allowed=f"{MAX_FILE_BYTES} bytes", name=name)
             arrays = {}
             for member in members:
                 with archive.open(member) as file:
-                    name = member.filename.removesuffix(".npy")
-                    arrays[name] = _array(file, member.file_size, f"{path.name}: {name}")
+                    key = member.filename.removesuffix(".npy")
+                    arrays[key] = _array(file, member.file_size, f"{name}: {key}")
             return arrays
     except OSError as error:
-        raise Error("a file of arrays cannot be read", reason="NO_FILE", got=str(path), hint=error.strerror or "") from None
+        raise Error("a file of arrays cannot be read", reason="NO_FILE", got=name, hint=error.strerror or "") from None
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, SyntaxError, tokenize.TokenError) as error:
-        raise GraphError("a file does not hold arrays", reason="ARRAYS", name=str(path), got=str(error), allowed="what numpy.savez writes") from None
+        raise GraphError("a file does not hold arrays", reason="ARRAYS", name=name, got=f"{name}: {error}", allowed="what numpy.savez writes") from None
 
 
 def _array(file: IO[bytes], size: int, name: str) -> Array:
