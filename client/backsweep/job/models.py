@@ -62,8 +62,16 @@ class Models:
             traced = self._traced(spec, bound)
             return self.service.submit(traced.graph, **traced.signature.bound)
         if spec.digest:
-            return self.service.fetch(spec.digest, timeout=spec.timeout, **bound)
+            return self._fetched(spec, bound)
         return self.service.submit(decode_graph(read_graph(self.folder, spec.graph)), **bound)
+
+    def _fetched(self, spec: Spec, bound: Mapping[str, Array]) -> Function:
+        try:
+            return self.service.fetch(spec.digest, timeout=spec.timeout, **bound)
+        except Error as error:
+            if error.reason != "MISSING_BLOB":
+                raise
+            raise Error("the server holds no such graph", reason="MISSING_BLOB", got=spec.digest, hint="any call with the graph uploads it") from None
 
     def _traced(self, spec: Spec, bound: Mapping[str, Array]) -> Function:
         module, colon, name = spec.function.partition(":")

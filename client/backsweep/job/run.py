@@ -62,7 +62,10 @@ class Job:
                     at, case = left.get_nowait()
                 except queue.Empty:
                     break
-                finished.put((at, *self.one(case)))
+                result, kept = self.one(case)
+                if self.fail_fast and result.status is not Status.RIGHT:
+                    failed.set()  # here, before this worker can take another
+                finished.put((at, result, kept))
             finished.put(None)
 
         # Daemons: what is under way when the wait is over must not hold the process.
@@ -73,8 +76,6 @@ class Job:
         for at, result, kept in self._arriving(finished, len(workers), over):
             results[at] = result
             seen(result, kept)
-            if self.fail_fast and result.status is not Status.RIGHT:
-                failed.set()
         why = "the job stopped before it"
         return [result or Result(case, Status.NOT_RUN, why) for case, result in zip(cases, results, strict=True)]
 

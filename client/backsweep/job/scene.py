@@ -41,15 +41,15 @@ def scene(graph: Graph, verdict: Verdict) -> Scene | None:
     place = verdict.place
     if place is not None and place.node is not None and place.function is None:
         marks.setdefault(place.node, verdict.doubt.value if verdict.doubt else "here")
-    marks = {node: mark for node, mark in marks.items() if node < graph.size}
-    if graph.size > MAX_SHOWN and not marks:
+    marks = {node: mark for node, mark in marks.items() if node < len(graph.nodes)}
+    if len(graph.nodes) > MAX_SHOWN and not marks:
         return None
     operands = [sorted({ref.node for ref in node.operands}) for node in graph.nodes]
     users: list[list[int]] = [[] for _ in operands]
     for number, used in enumerate(operands):
         for node in used:
             users[node].append(number)
-    kept = _window(operands, users, sorted(marks)[:4]) if graph.size > MAX_SHOWN else set(range(graph.size))
+    kept = _window(operands, users, sorted(marks)[:4]) if len(graph.nodes) > MAX_SHOWN else set(range(len(graph.nodes)))
     outputs = {ref.node for ref in graph.outputs}
     nodes = []
     for number in sorted(kept):
@@ -60,7 +60,7 @@ def scene(graph: Graph, verdict: Verdict) -> Scene | None:
         out = " (output)" if number in outputs else ""
         hidden = len(operands[number]) - len(shown), sum(n not in kept for n in users[number])
         nodes.append(Shown(number, label + out, type, shown, marks.get(number, ""), *hidden))
-    return Scene(tuple(nodes), graph.size)
+    return Scene(tuple(nodes), len(graph.nodes))
 
 
 def _window(operands: list[list[int]], users: list[list[int]], centre: list[int]) -> set[int]:
@@ -69,7 +69,8 @@ def _window(operands: list[list[int]], users: list[list[int]], centre: list[int]
     while edge and len(kept) < MAX_SHOWN:
         following = []
         for number in edge:
-            for near in (*operands[number], *users[number][:4]):
+            # Not through an input or constant: everything else that reads it is far away.
+            for near in (*operands[number], *(users[number][:4] if operands[number] or number in centre else ())):
                 if near not in kept and len(kept) < MAX_SHOWN:
                     kept.add(near)
                     following.append(near)

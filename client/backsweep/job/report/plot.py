@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from .markup import Markup, number, tag
 
-_WIDTH, _HEIGHT = 460.0, 270.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 14.0, 42.0
-_MAX_TICKS = 7
+_WIDTH, _HEIGHT = 400.0, 262.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 12.0, 24.0, 42.0
+_MAX_TICKS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,9 @@ class _Axis:
     stop: float
 
     def at(self, value: float) -> float:
-        logarithm = math.log10(value) if value > 0 else self.low
+        return self.at_power(math.log10(value) if value > 0 else self.low)
+
+    def at_power(self, logarithm: float) -> float:
         share = (min(max(logarithm, self.low), self.high) - self.low) / (self.high - self.low)
         return self.start + share * (self.stop - self.start)
 
@@ -48,20 +50,21 @@ class _Axis:
 
 
 def plot(title: str, description: str, x_label: str, y_label: str, series: Sequence[Series], at: float = 0.0, at_label: str = "") -> Markup | None:
-    """The figure with its legend; None if there is nothing to draw. `at`: a vertical line, if positive."""
+    """The figure with its legend; None if there is nothing to draw. `at`: a vertical line, if positive and finite."""
     points = [(x, y) for s in series for x, y in zip(s.x, s.y, strict=True) if x > 0 and math.isfinite(x) and math.isfinite(y)]
     if not points:
         return None
-    xs = [x for x, _ in points] + ([at] if at > 0 else [])
+    at = at if 0 < at < math.inf else 0.0
+    xs = [x for x, _ in points] + ([at] if at else [])
     ys = [y for _, y in points if y > 0] or [1.0]
     x_axis = _Axis(math.log10(min(xs)) - 0.1, math.log10(max(xs)) + 0.1, _LEFT, _WIDTH - _RIGHT)
     y_axis = _Axis(math.floor(math.log10(min(ys)) - 0.3), math.ceil(math.log10(max(ys)) + 0.3), _HEIGHT - _BOTTOM, _TOP)
     drawn = [*_grid(x_axis, y_axis, x_label, y_label)]
-    if at > 0:
+    if at:
         x = x_axis.at(at)
         drawn.append(tag("line", x1=_px(x), x2=_px(x), y1=_px(_TOP), y2=_px(_HEIGHT - _BOTTOM), class_="chosen"))
         side = {"text_anchor": "end", "x": _px(x - 4)} if x > _WIDTH / 2 else {"x": _px(x + 4)}
-        drawn.append(tag("text", f"{at_label} {number(at)}", y=_px(_TOP + 10), class_="label", **side))
+        drawn.append(tag("text", f"{at_label} {number(at)}", y=_px(_TOP - 8), class_="label", **side))
     for s in series:
         drawn += _curve(s, x_axis, y_axis)
     label = tag("title", title), tag("desc", description)
@@ -81,11 +84,11 @@ def _curve(s: Series, x_axis: _Axis, y_axis: _Axis) -> list[Markup]:
 def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str) -> list[Markup]:
     drawn = []
     for k in x_axis.ticks():
-        x = _px(x_axis.at(10.0**k))
+        x = _px(x_axis.at_power(k))
         drawn.append(tag("line", x1=x, x2=x, y1=_px(_TOP), y2=_px(_HEIGHT - _BOTTOM), class_="grid"))
         drawn.append(tag("text", _power(k), x=x, y=_px(_HEIGHT - _BOTTOM + 14), text_anchor="middle", class_="tick"))
     for k in y_axis.ticks():
-        y = y_axis.at(10.0**k)
+        y = y_axis.at_power(k)
         drawn.append(tag("line", x1=_px(_LEFT), x2=_px(_WIDTH - _RIGHT), y1=_px(y), y2=_px(y), class_="grid"))
         drawn.append(tag("text", _power(k), x=_px(_LEFT - 5), y=_px(y + 4), text_anchor="end", class_="tick"))
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
