@@ -31,7 +31,7 @@ test: lint venv-proto ## lint and every test that is not slow, at most five minu
 test-all: lint venv-proto ## lint and every test
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 
-peers: venv-peers ## every op and the zoo against JAX, some minutes: make peers ARGS="erf 'gaussian process'"
+peers: venv-peers ## ops, zoo and the check against JAX, PyTorch, SciPy, some minutes: make peers ARGS="erf", ARGS=checkers
 	@cd tests && ../$(PEERS_PYTHON) -m peers $(ARGS)
 
 bench: venv-bench ## CPU time beside JAX, PyTorch, autograd, CasADi, some minutes: make bench ARGS="rosenbrock --tools backsweep,jax --rounds 9"
@@ -62,7 +62,7 @@ venv-proto: python
 
 # JAX is large and no part of backsweep: whoever does not ask for this judge does not install it.
 venv-peers: python
-	@$(PYTHON) .ci/venv.py .venv-peers "backsweep and JAX" -c constraints.txt -e ".[peers]"
+	@$(PYTHON) .ci/venv.py .venv-peers "backsweep and its peers" -c constraints.txt -e ".[peers]"
 
 # Peers are installed one by one: what the registry refuses is absent from the table. PyTorch's sympy wants mpmath < 1.4, the tests want 1.4.
 venv-bench: python

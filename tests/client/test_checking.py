@@ -1,11 +1,14 @@
 """Gradients checked as users write them: values, functions, graphs, custom gradients; in one call without a service."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 import backsweep as bs
 from backsweep_engine.check.verdict import Doubt, Outcome, Slip
 from backsweep_engine.errors import GraphError
+from backsweep_engine.query import Judge, Subject
 
 X, Y, W = np.random.default_rng(0).normal(size=(20, 4)), np.arange(20.0) % 2, np.linspace(-1, 1, 4)
 
@@ -78,6 +81,17 @@ def test_checking_a_custom_gradient_is_one_call():
         assert verdict.right is right
         verdict = bs.check(lambda x, own=own: np.sum(own(x)), np.array([0.3, -0.7]), blame=True)
         assert [b.place.op for b in verdict.blamed] == ([] if right else ["custom"])
+
+
+OPTIONS = [{"judge": judge} for judge in get_args(Judge)] + [{"subject": subject} for subject in get_args(Subject) if subject != "given"]
+OPTIONS += [{"coordinates": True}, {"blame": True, "gradient": off}, {"gradient": slope}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_server_gives_the_verdict_that_is_given_here(server, f, options):
+    with bs.connect(server.address) as service:
+        there = service.submit(loss, w=bs.float64[4], X=X, y=Y)
+        assert there.check(W, seed=3, **options) == f.check(W, seed=3, **options)
 
 
 REFUSALS = {

@@ -61,6 +61,8 @@ ASKED: dict[str, Callable[[bs.Service], Any]] = {
     "many jvps": lambda s: _scores(s).jvp(POINT, tangent=TANGENTS),
     "a branch": lambda s: s.submit(branches, w=bs.float64[12]).hessian(POINT, block=4),
     "a verdict": lambda s: _loss(s).check(POINT, seed=3),
+    "a verdict on second derivatives": lambda s: _loss(s).check(POINT, seed=4, subject="hessian", judge="richardson"),
+    "a verdict by remainders, entry by entry": lambda s: _loss(s).check(POINT, seed=5, judge="taylor", coordinates=True),
     "a verdict on a wrong gradient": lambda s: _loss(s).check(POINT, gradient=np.ones(12), seed=3),
 }
 

@@ -24,7 +24,7 @@ from ..execute.executor import Executor, Stop
 from ..graph import DTYPES, Graph
 from ..plan.make import Ask, Budget, make_plan
 from ..plan.plan import Plan
-from ..query import Check, Hessian, Jacobian, Value
+from ..query import Check, Hessian, Hvp, Jacobian, Value
 from ..transforms import derive
 from ..transforms.derive import floating_outputs, require_scalar
 from ..transforms.expand import expand
@@ -37,7 +37,7 @@ from .measure import Differences, Measure, complex_step
 from .probe import Bench, Lines, Probe, is_scalar, lines, plan_probes
 from .report import Evidence, not_finite, told
 from .schemes import SCHEMES, Scheme
-from .subject import Matrix, Product, Products, Subject, floating_entries, given_gradient, own_gradient, own_matrix
+from .subject import Matrix, Product, Products, Subject, floating_entries, given_gradient, own_gradient, own_matrix, run_seeds
 from .taylor import judged_by, series
 from .trial import Trial
 from .verdict import Outcome, Taylor, Verdict
@@ -139,7 +139,23 @@ def _second(graph: Graph, values: Mapping[str, Array], job: _Job) -> Verdict:
 
     drawn = lines(slopes, query.wrt, query.seed, max(query.directions, _DIRECTIONS))
     verdict = _judged(job.bench(drawn, values), subject, job)
-    return replace(verdict, evaluations=below.evaluations + verdict.evaluations, taylor=below.taylor + verdict.taylor)
+    third, more = _cubed(job.bench(lines(graph, query.wrt, query.seed, 1), values))
+    return replace(verdict, evaluations=below.evaluations + verdict.evaluations + more, taylor=below.taylor + verdict.taylor + third)
+
+
+def _cubed(bench: Bench) -> tuple[tuple[Taylor, ...], int]:
+    """The remainders of the scalar graph along direction 0 with our second-order term subtracted too, and evaluations."""
+    drawn, epsilon = bench.lines, _epsilon(bench.lines.graph)
+    steps = ladder(np.concatenate([bench.point[name].reshape(-1) for name in drawn.wrt]), epsilon)
+    probe = drawn.whole(0)
+    values = bench.along([probe], steps.offsets)[0]
+    step = choose(steps, values)
+    if step is None:
+        return (), bench.evaluations
+    direction = drawn.directions[:1]
+    slope = own_gradient(bench).claims([probe]).value[0]
+    curved = run_seeds(bench, drawn.graph, Hvp(drawn.wrt, True), drawn.wrt, drawn.types, direction)[0] @ direction[0]
+    return (series(steps, values, float(slope), step.noise, 0, float(curved)),), bench.evaluations + 2
 
 
 def _judged(bench: Bench, subject_of: Any, job: _Job) -> Verdict:

@@ -47,7 +47,7 @@ def series(steps: Ladder, values: Array, claim: float, noise: float, direction: 
     parts = np.maximum(np.abs(plus), np.abs(minus)) + abs(here) + h * abs(claim) + h * h * abs(curved)
     bound = 2 * np.maximum(noise, 0.0) + 2 * steps.epsilon * parts
     clear = np.flatnonzero(np.isfinite(remainder) & (remainder > _CLEAR * bound))[:_FITTED]
-    order = math.nan
+    order = 0.0
     if clear.size >= 2:
         order = float(np.polyfit(np.log2(h[clear]), np.log2(remainder[clear]), 1)[0])
     kept = np.isfinite(remainder)

@@ -132,7 +132,7 @@ class Curve:
 class Taylor:
     """The remainder test along one direction: |f(x + h v) - f(x) - h c|, c the claim, should fall as h^`expected`.
 
-    `order`: fitted over the `fitted` steps whose remainder exceeds ten times its round-off bound, the smallest ones; NaN
+    `order`: fitted over the `fitted` steps whose remainder exceeds ten times its round-off bound, the smallest ones; 0
     if fewer than two do. `expected` 3: the second-order term was subtracted too.
     """
 

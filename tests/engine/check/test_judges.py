@@ -101,7 +101,7 @@ def test_of_a_linear_function_no_remainder_exceeds_its_bound_and_it_is_right():
     x = point(2)
     verdict = verdict_of(lambda x: np.sum(0.37 * x), {"x": x}, {"x": np.full(30, 0.37)}, judge="taylor")
     assert verdict.right
-    assert all(t.fitted == 0 and np.isnan(t.order) for t in verdict.taylor)
+    assert all(t.fitted == 0 and t.order == 0 for t in verdict.taylor)
 
 
 def test_an_error_of_three_times_what_taylor_excludes_is_found_by_it():
@@ -162,6 +162,15 @@ def test_a_wrong_rule_is_found_by_every_subject_and_blamed(monkeypatch, subject)
     assert graph.nodes[verdict.blamed[0].place.node].op == "tanh"
     assert verdict.blamed[0].entry.ratio == pytest.approx(1.01)
     assert verdict.examined >= 4
+
+
+@pytest.mark.parametrize("subject", ["hvp", "hessian"])
+def test_with_the_second_order_subtracted_remainders_fall_as_the_cube(subject):
+    verdict = verdict_of(wavy, {"x": point(5)}, subject=subject)
+    first, second, third = verdict.taylor
+    assert (first.expected, second.expected, third.expected) == (2, 2, 3)
+    assert third.order == pytest.approx(3, abs=0.1)
+    assert third.fitted >= 2
 
 
 def test_a_rule_wrong_only_in_the_second_derivative_is_found_there(monkeypatch):
