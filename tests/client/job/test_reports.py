@@ -182,7 +182,10 @@ def test_the_page_fits_its_width_with_every_case_open(width: int, out: Path) -> 
     script = """
       d.querySelectorAll('details').forEach(function (one) { one.open = true; });
       var smallest = 99;
-      d.querySelectorAll('svg.plot').forEach(function (svg) { smallest = Math.min(smallest, parseFloat(w.getComputedStyle(svg.querySelector('text')).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width); });
+      d.querySelectorAll('svg.plot').forEach(function (svg) {
+        var scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+        smallest = Math.min(smallest, scale * parseFloat(w.getComputedStyle(svg.querySelector('text')).fontSize));
+      });
       return {page: d.documentElement.scrollWidth, window: w.innerWidth, smallest: smallest, cases: d.querySelectorAll('details').length};
     """
     found = browser.measured((out / "report.html").read_text(), script, width=width)
@@ -224,8 +227,13 @@ def test_every_text_stands_out_from_what_is_behind_it(dark: bool, out: Path) -> 
 @in_a_browser
 def test_the_filter_shows_what_is_asked_and_a_strangers_script_does_not_run(out: Path) -> None:
     script = """
-      function shown() { return Array.prototype.filter.call(d.querySelectorAll('details.case'), function (one) { return one.getClientRects().length; }).length; }
-      function change(box, value) { if (box.type === 'checkbox') box.checked = value; else box.value = value; box.dispatchEvent(new w.Event('input', {bubbles: true})); }
+      function shown() {
+        return Array.prototype.filter.call(d.querySelectorAll('details.case'), function (one) { return one.getClientRects().length; }).length;
+      }
+      function change(box, value) {
+        if (box.type === 'checkbox') box.checked = value; else box.value = value;
+        box.dispatchEvent(new w.Event('input', {bubbles: true}));
+      }
       var form = d.getElementById('filter'), counts = [shown()], boxes = form.querySelectorAll('input[type=checkbox]');
       boxes.forEach(function (box) { if (box.value !== 'wrong') change(box, false); }); counts.push(shown());
       change(form.elements.words, 'LONG GRAPH'); counts.push(shown());
