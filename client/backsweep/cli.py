@@ -95,7 +95,7 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _check_options(parser: argparse.ArgumentParser) -> None:
-    from .job.command import options
+    from .job.options import options
 
     options(parser)
     parser.set_defaults(run=_check)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backsweep_engine.errors import Error
+from backsweep_engine.errors import Cancelled, Error
 
 from ..calls import Asked, make_call, wrt_arguments
 from ..service import Service
@@ -102,6 +102,8 @@ class Job:
             return Result(case, Status.FAILED, "\n".join(case.spec.problems)), False
         try:
             return self._checked(case)
+        except Cancelled:
+            return Result(case, Status.FAILED, f"{case.spec.place}: not finished within its timeout, {case.spec.timeout:g} s"), False
         except Error as error:
             return Result(case, Status.FAILED, f"{case.spec.place}: {error}"), False
         except Exception as error:

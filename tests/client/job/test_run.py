@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,19 @@ def test_functions_run_only_if_the_person_at_the_command_line_says_so(tmp_path: 
     assert list(statuses(lines).values()) == ["right", *["could not run"] * 5] and sys.path == path
     for line, said in zip(lines[1:], ("KeyError", "AttributeError", "this is no type", "ModuleNotFoundError", "module:name"), strict=True):
         assert said in line["why"]
+
+
+def test_a_case_that_takes_longer_than_it_may_could_not_run(tmp_path: Path) -> None:
+    saved(tmp_path, "f", lambda x: np.sum(np.sin(x)), x=bs.float64[3])
+    suite = write_suite(tmp_path, '[[case]]\nname = "f"\ngraph = "f.graph"\ntimeout = 1e-9\n')
+    status, (line,) = checked(suite)
+    assert status == 3 and line["why"] == "suite.toml:3: not finished within its timeout, 1e-09 s"
+
+
+def test_the_command_line_starts_without_what_only_a_check_needs() -> None:
+    """Every other command would pay for it."""
+    code = "import sys; from backsweep.cli import main; main(['check', '--help'])"
+    told = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, timeout=60)
+    assert "backsweep.job.options" in told.stderr and "--fail-fast" in told.stdout
+    for module in ("backsweep.job.command", "google.protobuf", "scipy", "grpc"):
+        assert module not in told.stderr, module

@@ -52,8 +52,8 @@ def reports(suite: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("cases", "number"),
-    [(32, signal.SIGINT), (32, signal.SIGTERM), pytest.param(200, signal.SIGINT, marks=pytest.mark.slow)],
-    ids=["32-SIGINT", "32-SIGTERM", "200-SIGINT"],
+    [(64, signal.SIGINT), (64, signal.SIGTERM), pytest.param(200, signal.SIGINT, marks=pytest.mark.slow)],
+    ids=["64-SIGINT", "64-SIGTERM", "200-SIGINT"],
 )
 def test_a_job_that_is_stopped_and_continued_gives_the_report_of_one_that_was_not(cases: int, number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
@@ -62,12 +62,12 @@ def test_a_job_that_is_stopped_and_continued_gives_the_report_of_one_that_was_no
     other = tmp_path / "b" / suite.name
 
     job = begin(suite)
-    status, said = after(cases // 3, job, lambda: job.send_signal(number))
+    status, said = after(cases // 8, job, lambda: job.send_signal(number))
     assert status == 3 and "Traceback" not in said
     assert "stopped: the same command continues where it was" in said
     found = [json.loads(line)["status"] for line in reports(suite)["cases.jsonl"].splitlines()]
     finished = found.count("right")
-    assert len(found) == cases and cases // 3 <= finished < cases and found.count("not run") == cases - finished
+    assert len(found) == cases and cases // 8 <= finished < cases and found.count("not run") == cases - finished
 
     status, said = after(0, begin(suite), lambda: None)
     assert status == 0 and said.count("(kept)") == finished
