@@ -7,13 +7,17 @@ is, is nowhere decided twice.
 from __future__ import annotations
 
 import tomllib
+from itertools import islice
 from typing import Any
 
 Path = tuple[str | int, ...]
 """Keys and, in arrays of tables, positions: ("case", 2, "judge")."""
 
-MAX_STATEMENT_LINES = 2000
-"""What a longer one sets is not placed: the search for its end is quadratic."""
+MAX_TRIES = 500
+"""Lines that may be the end of one statement; after one with more nothing is placed, since the search is quadratic."""
+
+_ENDS = ("]", "}", '"""', "'''")
+"""Without one of these no statement of several lines ends."""
 
 
 def positions(text: str) -> dict[Path, int]:
@@ -24,6 +28,8 @@ def positions(text: str) -> dict[Path, int]:
     counts: dict[Path, int] = {}
     while at < len(lines):
         statement, end = _statement(lines, at)
+        if end == at:
+            break
         if statement and lines[at].lstrip().startswith("["):
             table = _header(statement, lines[at].lstrip().startswith("[["), counts)
             found.setdefault(table, at + 1)
@@ -35,12 +41,14 @@ def positions(text: str) -> dict[Path, int]:
 
 
 def _statement(lines: list[str], at: int) -> tuple[dict[str, Any], int]:
-    for end in range(at + 1, min(len(lines), at + MAX_STATEMENT_LINES) + 1):
+    """What the statement at this line sets, and the line after it; the same line if its end was not found."""
+    ends = (end for end in range(at + 1, len(lines) + 1) if end == at + 1 or any(token in lines[end - 1] for token in _ENDS))
+    for end in islice(ends, MAX_TRIES):
         try:
             return tomllib.loads("\n".join(lines[at:end])), end
         except tomllib.TOMLDecodeError:
             continue
-    return {}, at + 1
+    return {}, at
 
 
 def _header(parsed: dict[str, Any], repeated: bool, counts: dict[Path, int]) -> Path:

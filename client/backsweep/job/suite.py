@@ -35,6 +35,7 @@ from .positions import positions
 
 MAX_SUITE_BYTES = 16 << 20
 MAX_CASES = 100_000
+MAX_TEXT = 4096
 MAX_SAMPLES = 10_000
 """Points drawn for one case."""
 
@@ -110,16 +111,19 @@ class Suite:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text that is not empty")
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or "\0" in value:
+        raise ValueError(f"a text of 1 to {MAX_TEXT} characters")
     return value
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     several = value if isinstance(value, list) else [value]
-    if not several or not all(isinstance(v, str) and v for v in several):
+    if not several:
         raise ValueError("a text, or a list of texts")
-    return tuple(several)
+    try:
+        return tuple([_text(one) for one in several])
+    except ValueError:
+        raise ValueError("a text, or a list of texts") from None
 
 
 def _whole(low: int, high: int) -> Callable[[Any], int]:
@@ -233,7 +237,10 @@ def read_suite(path: Path) -> Suite:
         document = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise Error("the suite is not TOML", reason="SUITE", got=str(error), source=path.name) from None
-    return _Reader(path, document, text).suite()
+    try:
+        return _Reader(path, document, text).suite()
+    except RecursionError:
+        raise Error("the suite is nested too deep", reason="SUITE", source=path.name) from None
 
 
 class _Reader:
@@ -270,7 +277,7 @@ class _Reader:
         """file:line of a key, or of the table round it."""
         while path and path not in self.lines:
             path = path[:-1]
-        return f"{self.path.name}:{self.lines.get(path, 1)}"
+        return f"{self.path.name}:{self.lines[path]}" if path else self.path.name
 
     def _taken(self, table: Mapping[str, Any], path: tuple[str | int, ...], allowed: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         """What a table sets; what it may not set is added to the problems."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -224,3 +227,42 @@ def test_the_command_line_starts_without_what_only_a_check_needs() -> None:
     assert "backsweep.job.options" in told.stderr and "--fail-fast" in told.stdout
     for module in ("backsweep.job.command", "google.protobuf", "scipy", "grpc"):
         assert module not in told.stderr, module
+
+
+def test_broken_files_are_named_and_the_rest_runs(tmp_path: Path) -> None:
+    saved(tmp_path, "f", lambda x, a: np.sum(a * np.sin(x)), x=bs.float64[3], a=np.ones(3))
+    (tmp_path / "bad.graph").write_bytes(b"\x0a\xff no graph")
+    (tmp_path / "bad.npz").write_bytes(b"PK no arrays")
+    (tmp_path / "big.graph").write_bytes(bytes((4 << 20) + 1))
+    f = 'graph = "f.graph"\nbind = "f.npz"\n'
+    cases = [f, 'graph = "bad.graph"', 'graph = "big.graph"', 'graph = "f.graph"\nbind = "bad.npz"', f'{f}points = "bad.npz"', f'{f}points = "f.npz"']
+    cases += [
+        f'{f}gradient = "bad.npz"',
+        f'{f}gradient = "bad.graph"',
+        f'{f}wrt = "b"',
+        f'{f}wrt = "a"',
+        f'{f}sample = {{domain = {{b = "unit"}}}}',
+        'graph = "."',
+    ]
+    suite = write_suite(tmp_path, "\n".join(f'[[case]]\nname = "{k}"\n{case}\n' for k, case in enumerate(cases)))
+    status, lines = checked(suite)
+    assert status == 3
+    assert [line["case"] for line in lines if line["status"] == "right"] == ["0", "9"]
+    for line in lines:
+        assert line["status"] == "right" or line["why"].startswith(line["at"] + ": "), line
+        assert "fault in backsweep" not in line["why"] and str(tmp_path) not in line["why"], line
+
+
+def test_on_a_terminal_only_what_is_not_right_keeps_a_line(suite: Path) -> None:
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "LINES": "24"}
+    command = [sys.executable, "-c", "import sys; from backsweep.cli import main; sys.exit(main())", "check", str(suite), "--out", str(suite.parent / "out")]
+    shown = b""
+    with subprocess.Popen([*command, "--select", "smooth*", "--select", "at a kink"], stdout=subprocess.DEVNULL, stderr=follower, env=environment) as job:
+        os.close(follower)
+        with contextlib.suppress(OSError), open(leader, "rb", buffering=0) as terminal:  # a terminal whose last writer is gone is an error
+            while part := terminal.read(4096):
+                shown += part
+        assert job.wait(60) == 2
+    lines = [line.rpartition("\r\x1b[K")[2] for line in shown.decode().split("\n")]
+    assert lines[0].startswith("[4/4] cannot tell   at a kink") and lines[1].startswith(f"[{'#' * 24}] 4/4") and lines[2:] == [""]

@@ -47,6 +47,13 @@ name = "x"
     assert found[("case", 1)] == 15 and found[("case", 1, "sample", "domain", "x")] == 16
 
 
+def test_a_long_list_is_placed_and_one_that_is_too_hard_to_place_is_still_read(tmp_path: Path) -> None:
+    long = "points = [\n" + '  "p.npz",\n' * 20_000 + "]\njuge = 1\n"
+    assert problems(read(tmp_path, CASE + long)) == ["suite.toml:20008: unknown key 'juge'; did you mean 'judge'?"]
+    hard = "points = [\n" + '  "[p].npz",\n' * 20_000 + "]\njuge = 1\n"
+    assert problems(read(tmp_path, CASE + hard)) == ["suite.toml:3: unknown key 'juge'; did you mean 'judge'?"]
+
+
 def test_points_and_judges_make_cases_with_names_of_their_own(tmp_path: Path) -> None:
     suite = read(
         tmp_path, CASE + 'points = ["p.npz", "q.npz"]\njudge = ["central2", "taylor"]\n' + '[[case]]\nname = "b"\ndigest = "x"\nsample = {count = 2}\n'
@@ -73,6 +80,7 @@ TYPOS = [
     ("seed = -1", 6, "a whole number from 0"),
     ('blame = "yes"', 6, "true or false"),
     ("bound = nan", 6, "a number above 0"),
+    ('bind = "a\\u0000b"', 6, "a text of 1 to"),
     ("timeout = 0", 6, "a number above 0"),
     ('subject = "given"', 6, "gradient = FILE"),
     ('points = ["p.npz", 1]', 6, "a list of texts"),
@@ -115,6 +123,7 @@ NO_SUITES = [
     ("", "no cases"),
     ("case = 3", "no cases"),
     ("case = [1]", "no cases"),
+    ("a" + ".a" * 5000 + " = 1\n" + CASE, "too deep"),
 ]
 
 
