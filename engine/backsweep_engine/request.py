@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .check.check import require_judge
 from .errors import GraphError
 from .graph import Graph, Type
 from .plan.make import Ask
@@ -114,6 +115,7 @@ def _require_check(graph: Graph, query: Check) -> None:
     if query.coordinates and entries > MAX_COORDINATES:
         allowed, hint = f"at most {MAX_COORDINATES}", "name fewer inputs in wrt, or leave it to the directions: no single entry hides in them"
         raise GraphError("too many entries to try each by itself", reason="TOO_LARGE", name="coordinates", got=str(entries), allowed=allowed, hint=hint)
+    require_judge(graph, query)
 
 
 def _require_ask(graph: Graph, ask: Ask) -> None:

@@ -13,7 +13,7 @@ is trusted in the second was found right in the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,6 +82,19 @@ def plan_check(graph: Graph, query: Check, budget: Budget) -> Plan:
         return make_plan(graph, [Ask(Value(), {})], budget)
     rows = ladder(np.ones(1), _epsilon(graph)).offsets.size
     return plan_probes(graph, query.wrt, _count(graph, query), rows, budget, query.block)
+
+
+def require_judge(graph: Graph, query: Check) -> None:
+    """Raises GraphError where the judge cannot judge this graph: found before any work, from the graph alone."""
+    if query.judge != "complex_step":
+        return
+    if query.subject in ("hvp", "hessian"):
+        graph = derive.gradient(graph, positions(graph, query.wrt))
+    if _epsilon(graph) > np.finfo(np.float64).eps:
+        raise GraphError(
+            "the complex step judges graphs in float64", reason="DTYPE", got="float32", allowed="float64", hint="choose another judge, or cast the inputs"
+        )
+    continued(graph, query.wrt)
 
 
 def _entries(graph: Graph, wrt: Sequence[str]) -> int:
@@ -158,14 +171,19 @@ def _cubed(bench: Bench) -> tuple[tuple[Taylor, ...], int]:
     return (series(steps, values, float(slope), step.noise, 0, float(curved)),), bench.evaluations + 2
 
 
-def _judged(bench: Bench, subject_of: Any, job: _Job) -> Verdict:
-    """Scout, window, search, telling; `subject_of` makes the subject, once the step is chosen."""
-    query, drawn = job.query, bench.lines
+def _judged(bench: Bench, subject_of: Callable[[Bench], Subject], job: _Job) -> Verdict:
+    """Scout and window, then search and telling."""
+    seen = evidence(bench, subject_of, job.query)
+    return seen if isinstance(seen, Verdict) else told(seen, finding(seen.trial, seen.judged, job.query))
+
+
+def evidence(bench: Bench, subject_of: Callable[[Bench], Subject], query: Check) -> Evidence | Verdict:
+    """Scout and window: all that decides the outcome. A verdict at once where the function is not finite.
+
+    `subject_of` makes the subject, once the step is chosen.
+    """
+    drawn = bench.lines
     graph, epsilon, scheme = drawn.graph, _epsilon(drawn.graph), SCHEMES[query.judge]
-    if query.judge == "complex_step" and epsilon > np.finfo(np.float64).eps:
-        raise GraphError(
-            "the complex step judges graphs in float64", reason="DTYPE", got="float32", allowed="float64", hint="choose another judge, or cast the inputs"
-        )
     analytic = continued(graph, query.wrt) if query.judge == "complex_step" else None
     whole = [drawn.whole(k) for k in range(len(drawn.directions))]
 
@@ -201,8 +219,7 @@ def _judged(bench: Bench, subject_of: Any, job: _Job) -> Verdict:
     if query.judge == "taylor":
         tests += _remainders(bench, whole, steps.offsets, judged.claims.value, lambda k, table, claim: series(steps, table, claim, step.noise, k))
         judged = judged_by(tests, judged)
-    evidence = Evidence(trial, judged, query, step, tuple(tests))
-    return told(evidence, finding(trial, judged, query))
+    return Evidence(trial, judged, query, step, tuple(tests))
 
 
 def _alone(bench: Bench, step: Step, scheme: Scheme, epsilon: float) -> list[Probe]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.op import TABLE, Zero
 from ..query import Check
 from .locate import culprit_of, kink_of, largest_of
 from .probe import Probe
@@ -120,6 +121,8 @@ def _too_wide(trial: Trial, judged: Round) -> Found:
     why = f"the difference bounds are too wide: the derivative is {known}"
     e = judged.estimates
     jump = None if trial.step.explained else _kink_place(trial, judged.probes[0])
+    if jump is not None and not _chooses(jump.op):
+        jump = None
     if jump is not None or float(e.truncation.max()) > float(judged.rounding.max()):
         at = f", {jump} jumps there" if jump is not None else ""
         return Found(Outcome.CANNOT_TELL, f"{why}; no step resolves it{at}", doubt=Doubt.UNRESOLVED, place=jump)
@@ -127,6 +130,11 @@ def _too_wide(trial: Trial, judged: Round) -> Found:
     if place is None:
         return Found(Outcome.CANNOT_TELL, f"{why}; values scatter by {trial.step.noise:.2g}", doubt=Doubt.NOISE)
     return Found(Outcome.CANNOT_TELL, f"{why}; it is lost in the rounding of {place}", doubt=Doubt.CANCELLATION, place=place)
+
+
+def _chooses(op: str) -> bool:
+    """Whether an op's result jumps rather than bends: noise looks like either to the walk along a line."""
+    return op in ("where", "cond") or (op in TABLE and isinstance(TABLE[op].derivative, Zero))
 
 
 def made_by(place: Place | None) -> str:

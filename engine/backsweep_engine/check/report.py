@@ -42,20 +42,18 @@ def told(evidence: Evidence, found: Found) -> Verdict:
     """
     trial, judged, query = evidence.trial, evidence.judged, evidence.query
     lines, e = trial.bench.lines, judged.estimates
-    excluded = math.inf
-    if found.outcome is not Outcome.CANNOT_TELL:
-        excluded = _excluded(lines, judged)
+    least = math.inf if found.outcome is Outcome.CANNOT_TELL else excluded(lines, judged)
     entries, slip = _entries(evidence, found)
     count = len(lines.directions)
     why = found.why
     if found.outcome is Outcome.RIGHT:
-        why += f"; an error of one entry above {excluded:.2g} would have been found (seed {query.seed}, directions 0 to {count - 1})"
+        why += f"; an error of one entry above {least:.2g} would have been found (seed {query.seed}, directions 0 to {count - 1})"
     return Verdict(
         found.outcome,
         why,
         entries,
         count,
-        excluded,
+        least,
         float(e.truncation.max()),
         float(judged.rounding.max()),
         query.seed,
@@ -72,14 +70,15 @@ def told(evidence: Evidence, found: Found) -> Verdict:
     )
 
 
-def _excluded(lines: Lines, judged: Round) -> float:
+def excluded(lines: Lines, judged: Round) -> float:
+    """See `told`."""
     each = np.minimum(judged.mismatch, judged.bound) + judged.bound
     alone = np.array([p.alone for p in judged.probes])
-    excluded = float(each[~alone].min() / (np.abs(lines.directions).min() * np.abs(lines.weights).min()))
+    found = float(each[~alone].min() / (np.abs(lines.directions).min() * np.abs(lines.weights).min()))
     if alone.any():
         units = [abs(lines.directions[p.direction, p.inputs[0]]) for p in judged.probes if p.alone]
-        excluded = min(excluded, float((each[alone] / np.array(units)).max() / np.abs(lines.weights).min()))
-    return excluded
+        found = min(found, float((each[alone] / np.array(units)).max() / np.abs(lines.weights).min()))
+    return found
 
 
 def _tried(trial: Trial, judged: Round, i: int) -> Tried:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import backsweep_engine.ops  # noqa: F401  fills the table
+from backsweep_engine.answer import prepare
+from backsweep_engine.check.check import require_judge
 from backsweep_engine.check.continuation import continued
 from backsweep_engine.check.probe import Bench, lines
 from backsweep_engine.check.verdict import Outcome
@@ -12,7 +14,9 @@ from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import DTYPES
 from backsweep_engine.ops.op import TABLE
-from backsweep_engine.plan.make import Budget
+from backsweep_engine.plan.make import Ask, Budget
+from backsweep_engine.query import Check
+from backsweep_engine.request import Request
 from backsweep_engine.transforms import derive
 from support.cases import every
 from support.checking import graph_of, verdict_of
@@ -97,5 +101,15 @@ def test_a_node_without_continuation_is_named(f, op):
 
 
 def test_float32_is_refused():
+    graph = graph_of(lambda x: np.sum(x), {"x": np.ones(3, DTYPES["float32"])})
     with pytest.raises(GraphError, match="float64"):
-        verdict_of(lambda x: np.sum(x), {"x": np.ones(3, DTYPES["float32"])}, judge="complex_step")
+        require_judge(graph, Check(("x",), judge="complex_step"))
+
+
+def test_what_it_cannot_judge_is_refused_before_any_work():
+    graph = graph_of(lambda x: np.sum(abs(x)), {"x": np.ones(3)})
+    for subject in ("own", "hessian"):
+        request = Request(graph, {"x": graph.input_types[0]}, (Ask(Check(("x",), subject, judge="complex_step"), {}),))
+        with pytest.raises(GraphError) as caught:
+            prepare(request, Budget())
+        assert graph.nodes[caught.value.node].op == "abs"

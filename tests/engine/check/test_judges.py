@@ -261,6 +261,14 @@ def test_cancellation_names_the_node_whose_rounding_it_is_lost_in():
     assert verdict.place.op == "add"
 
 
+def test_values_that_scatter_are_noise():
+    """A swing of 0.01 within every step is no function to the check, and no node is to blame."""
+    x = np.random.default_rng(0).normal(size=5)
+    verdict = verdict_of(lambda x: np.sum(np.sin(x)) + 0.01 * np.sum(np.sin(1e6 * np.sin(1e7 * x))), {"x": x}, {"x": np.cos(x)})
+    assert verdict.outcome is Outcome.CANNOT_TELL
+    assert verdict.doubt is Doubt.NOISE
+
+
 def test_a_value_that_is_not_finite_has_its_node():
     graph = graph_of(lambda x: np.sum(np.exp(x) + np.log(x)), {"x": np.array([1.0, -1.0])})
     verdict = verdict_of(graph, {"x": np.array([1.0, -1.0])})
