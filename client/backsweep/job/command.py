@@ -25,11 +25,12 @@ from .junit import junit
 from .lines import json_lines
 from .models import Models
 from .progress import Progress, printable
+from .reading import read_suite
 from .report.page import page
 from .results import Result, Status, exit_status, summary
 from .run import Job
 from .state import State, write_whole
-from .suite import Case, Suite, read_suite
+from .suite import Case, Suite
 
 COULD_NOT_RUN = 3
 

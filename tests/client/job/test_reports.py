@@ -109,7 +109,7 @@ def test_the_page_needs_nothing_from_outside(outline: Outline, out: Path) -> Non
 
 
 def test_names_of_strangers_are_text_and_nothing_else(outline: Outline) -> None:
-    names = [text for inside, text in outline.texts if inside == "span" and "alert" in text]
+    names = [text for inside, text in outline.texts if inside == "h2" and "alert" in text]
     assert names == ['<script>alert(1)</script> & "quotes" \'</style>\\x1b[31m\\u202e'.replace("\\u202e", "\\x202e")]
     assert not [a for _, a in outline.elements if any(key.startswith("on") for key in a)]
 
@@ -128,6 +128,7 @@ def test_figures_have_names_and_tables_have_heads(outline: Outline) -> None:
     assert len(drawings) > 20 and outline.all("svg").count({"viewBox".lower(): "0 0 26 12", "class": "key", "aria-hidden": "true"}) > 20
     assert all("aria-label" in svg for svg in drawings if svg.get("class") == "plot")
     assert all(head.get("scope") in ("col", "row") for head in outline.all("th"))
+    assert len(outline.all("h2")) == len(outline.all("details"))
     assert outline.all("html") == [{"lang": "en"}] and len(outline.all("main")) == len(outline.all("h1")) == 1
 
 

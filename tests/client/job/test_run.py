@@ -119,6 +119,12 @@ def test_what_decides_a_case_decides_whether_it_is_kept(tmp_path: Path, capsys: 
     assert not kept(), "what is cut off counts as not there"
 
 
+def test_several_cases_at_a_time_make_the_same_report(suite: Path, tmp_path: Path) -> None:
+    again = copied(suite, tmp_path / "again")
+    assert checked(again, "--jobs", "5")[0] == 1
+    assert reports(again.parent / "out") == reports(suite.parent / "out")
+
+
 def test_shards_share_out_the_cases_and_their_state_makes_the_whole_report(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     whole = zoo_suite(tmp_path / "whole", 7)

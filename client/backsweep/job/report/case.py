@@ -28,7 +28,7 @@ def kind(status: Status) -> str:
 def section(result: Result, at: int) -> Markup:
     """A case, open if it is not right; readable and foldable without a script."""
     case, spec = result.case, result.case.spec
-    headline = tag("summary", badge(result.status), tag("span", case.name, class_="name"))
+    headline = tag("summary", badge(result.status), tag("h2", case.name, class_="name"))
     facts: list[tuple[str, Content]] = [("model", tag("code", spec.model or "(none)")), ("in the suite", tag("code", spec.place))]
     body: list[Content] = [tag("p", result.why, class_="why")]
     if result.verdict is not None:
