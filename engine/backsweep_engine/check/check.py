@@ -33,6 +33,7 @@ from .blame import blame
 from .continuation import continued
 from .differences import Step, choose, ladder
 from .findings import finding
+from .locate import largest_of
 from .measure import Differences, Measure, complex_step
 from .probe import Bench, Lines, Probe, is_scalar, lines, plan_probes
 from .report import Evidence, not_finite, told
@@ -228,10 +229,13 @@ def _alone(bench: Bench, step: Step, scheme: Scheme, epsilon: float) -> list[Pro
     Where the ladder leaves the domain at once the entry keeps the step of all.
     """
     probes, unit = bench.lines.coordinates(bench.point), ladder(np.ones(1), epsilon)
+    # Values that cancel lie on plateaus, where an entry's own table may see no noise at all.
+    cancels = not step.explained and largest_of(bench, bench.lines.whole(0), step.noise, epsilon) is not None
+    least = step.noise if cancels else 0.0
     found = []
     for probe, values in zip(probes, bench.along(probes, unit.offsets), strict=True):
         own = choose(unit, values, scheme)
-        found.append(replace(probe, scale=1.0) if own is None else replace(probe, scale=probe.scale * own.step / step.step, noise=own.noise))
+        found.append(replace(probe, scale=1.0) if own is None else replace(probe, scale=probe.scale * own.step / step.step, noise=max(own.noise, least)))
     return found
 
 

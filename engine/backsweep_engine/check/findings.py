@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ops.op import TABLE, Zero
 from ..query import Check
+from .differences import NOISE_FACTOR, noise_deviation
 from .locate import culprit_of, kink_of, largest_of
 from .probe import Probe
 from .subject import GradientOf, derivative_at
@@ -49,7 +50,7 @@ def finding(trial: Trial, judged: Round, query: Check) -> Found:
     if not np.isfinite(claimed).all():
         return _given_not_finite(trial, query)
     if judged.evident.any():
-        return _wrong(trial, judged, query)
+        return _rough(trial, judged) if query.judge != "complex_step" and is_rough(trial, judged) else _wrong(trial, judged, query)
     if e.kinked.any():
         return _kinked(trial, judged)
     if judged.failed.any():
@@ -65,6 +66,35 @@ def finding(trial: Trial, judged: Round, query: Check) -> Found:
 
 _NAMES = {"complex_step": "the complex step", "taylor": "their Taylor remainders"}
 _NAMES |= dict.fromkeys(("central2", "central4", "central6", "richardson"), "differences")
+
+
+_LOCAL = 16.0
+"""Noise at the point so many times that beside it is not noise but what the function does there."""
+
+
+def is_rough(trial: Trial, judged: Round) -> bool:
+    """Whether what was taken for noise is there at the point only: a pole or a spike nearer to it than any step.
+
+    Steps that bridge it see a smooth function with another derivative. Noise that is everywhere (a solver's
+    tolerance) is as large beside the point; that of cancellation is explained by the values that cancel. And an error
+    that is larger than the noise over the smallest step cannot come of it.
+    """
+    probe, rungs = trial.bench.lines.whole(0), trial.step.rungs
+    worst = float(np.max(judged.mismatch[judged.evident]))
+    if rungs is not None and worst * float(rungs.steps[0]) > float(np.max(trial.step.noise)):
+        return False
+    if trial.step.explained or largest_of(trial.bench, probe, float(np.max(trial.step.noise)), trial.epsilon) is not None:
+        return False
+    beside = trial.step.step + trial.step.spacing * np.arange(-4.0, 5.0)
+    with np.errstate(invalid="ignore"):
+        elsewhere = NOISE_FACTOR * noise_deviation(trial.bench.along([probe], beside)[0])
+    return not elsewhere >= float(np.max(trial.step.noise)) / _LOCAL
+
+
+def _rough(trial: Trial, judged: Round) -> Found:
+    place = kink_of(trial.bench, judged.probes[0], trial.step.spacing)
+    why = f"nearer to the point than {trial.step.step:.1g} values change by {trial.step.noise:.2g} as they do not beside it: a pole or spike no step resolves"
+    return Found(Outcome.CANNOT_TELL, why, doubt=Doubt.UNRESOLVED, place=place)
 
 
 def _most(query: Check) -> int:

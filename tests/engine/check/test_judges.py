@@ -287,6 +287,23 @@ def test_a_pole_nearer_than_every_step_is_not_blamed_on_the_gradient(f, gradient
     assert verdict_of(f, {"x": x}, {"x": gradient(x)}).outcome is Outcome.CANNOT_TELL
 
 
+def test_a_pole_that_large_steps_bridge_is_not_blamed_on_the_gradient():
+    """Among 100,000 poles one at 5e-8: found by the catalogue. At large steps the sum is smooth, with another derivative."""
+    x = np.random.default_rng(0).normal(size=100_000)
+    x[7] = 4.7e-8
+    f = lambda x: np.sum(np.log(x * x))
+    for seed in range(3):
+        assert verdict_of(f, {"x": x}, {"x": 2 / x}, seed=seed).outcome is not Outcome.WRONG
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_that_is_everywhere_does_not_hide_an_error(seed):
+    """(sin x + 1e10) - 1e10, and a ripple of 1e-6 as a solver's tolerance leaves it."""
+    x = np.random.default_rng(seed).normal(size=20)
+    for f in (lambda x: (np.sum(np.sin(x)) + 1e10) - 1e10, lambda x: np.sum(np.sin(x)) + 1e-6 * np.sin(1e6 * np.sum(np.sin(1e6 * x)))):
+        assert verdict_of(f, {"x": x}, {"x": 1.5 * np.cos(x)}, seed=seed).outcome is Outcome.WRONG
+
+
 # Slips.
 
 
