@@ -18,7 +18,7 @@ import pytest
 import backsweep as bs
 from backsweep.cli import main
 from backsweep.job.lines import verdict_from, verdict_json
-from backsweep.wire.arrays import digest_of
+from backsweep.wire.arrays import digest_from, digest_of
 from support.server import Server
 from support.suites import EXPECTED, checked, gallery, save_arrays, saved, statuses, write_suite, zoo_suite
 
@@ -272,3 +272,11 @@ def test_on_a_terminal_only_what_is_not_right_keeps_a_line(suite: Path) -> None:
         assert job.wait(60) == 2
     lines = [line.rpartition("\r\x1b[K")[2] for line in shown.decode().split("\n")]
     assert lines[0].startswith("[4/4] cannot tell   at a kink") and lines[1].startswith(f"[{'#' * 24}] 4/4") and lines[2:] == [""]
+
+
+@pytest.mark.parametrize("text", ["", "abc", "0" * 64, "0" * 63 + "/1", "0" * 64 + "/-1", "0" * 64 + "/" + "1" * 20, "A" * 64 + "/1", "0" * 64 + "/1/2"])
+def test_what_is_no_digest_is_refused_before_a_server_is_asked(text: str) -> None:
+    digest = digest_of(b"abc")
+    assert digest_from(str(digest)) == digest
+    with pytest.raises(bs.GraphError, match="this is no digest"):
+        digest_from(text)
