@@ -139,8 +139,9 @@ SOUND: dict[str, Model] = MODELS | {
     "float32, steep": Model(lambda xp, x, c: xp.sum(xp.exp(3 * x)), lambda x, c: 3 * np.exp(3 * x), dtype="float32"),
 }
 
-MAY_DOUBT = {"beside poles"}
-"""Sound, and so hard that at some points (a pole at 5e-8 among 100,000) "cannot tell" is honest. None may be called wrong."""
+MAY_DOUBT = {"beside poles", "beside the end of a domain"}
+"""Sound, and so hard that at some points (a pole at 5e-8 among 100,000 entries, a root at 9e-7, nearer than any step) "cannot tell" is honest.
+None may be called wrong."""
 
 
 @dataclass(frozen=True, slots=True)
