@@ -1,4 +1,4 @@
-"""The command line: `backsweep serve | describe | demo`."""
+"""The command line: `backsweep serve | describe | check | demo`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,20 @@ VERBS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0 if the command did what was asked, 1 if not, 2 if it was not understood."""
+    """Exit status 0 if the command did what was asked, 1 if not, 2 if it was not understood; of `check` as job/command.py says."""
     parser = argparse.ArgumentParser(prog="backsweep", description="Exact derivatives of computation graphs, as a service.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _serve_options(commands.add_parser("serve", help="start a gradient server", description=_serve.__doc__))
     _describe_options(commands.add_parser("describe", help="show a graph file and the plan of a query", description=_describe.__doc__))
+    _check_options(commands.add_parser("check", help="check the gradients of a suite of models", description=_check.__doc__))
     _demo_options(commands.add_parser("demo", help="differentiate a real model through a real server", description=_demo.__doc__))
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as left:
+        # argparse's 2 means "cannot tell" of a check: what was not understood could not run.
+        if left.code == 2 and (sys.argv[1:] if arguments is None else arguments)[:1] == ["check"]:
+            return 3
+        raise
     try:
         return int(options.run(options))
     except Error as error:
@@ -98,6 +105,20 @@ def _describe(options: argparse.Namespace) -> int:
         )
     )
     return 0
+
+
+def _check_options(parser: argparse.ArgumentParser) -> None:
+    from .job.options import options
+
+    options(parser)
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Checks every gradient of a suite: many models, points and judges as one job that can be stopped, continued and sharded."""
+    from .job.command import run
+
+    return run(options)
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.v1 import types_pb2
 from backsweep.v1.backsweep_pb2_grpc import BacksweepServiceStub
 from backsweep_engine.answer import Answer
-from backsweep_engine.errors import Error, Fault
+from backsweep_engine.errors import Error, Fault, GraphError
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.make import seed_name
 
@@ -32,7 +32,7 @@ from .wire.arrays import ArrayRef, Digest, array_ref, digest_of, encode_digest, 
 from .wire.bindings import Binding, encode_binding
 from .wire.blocks import decode_outline
 from .wire.errors import DeadlineExceeded, MissingBlobs, Unavailable, from_rpc_error, may_repeat
-from .wire.graphs import encode_graph
+from .wire.graphs import decode_graph, encode_graph
 from .wire.joiner import Joiner
 from .wire.queries import encode_query
 
@@ -111,6 +111,25 @@ class Remote:
             return "\n".join(plan.text for plan in reply.plans)
 
         return self._repeated(once, blobs, deadline)
+
+    def engine_version(self, timeout: float | None) -> str:
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        return str(self._repeated(lambda: self._unary(self._stub.Capabilities, pb.CapabilitiesRequest(), deadline), {}, deadline).engine_version)
+
+    def graph(self, digest: Digest, timeout: float | None) -> Graph:
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        if digest.size_bytes > limits.MAX_GRAPH_BYTES:
+            raise GraphError("no graph is so large", reason="TOO_LARGE", got=str(digest), allowed=f"{limits.MAX_GRAPH_BYTES} bytes")
+
+        def once() -> bytes:
+            with _translated():
+                return b"".join([part.data for part in self._stub.ReadBlob(pb.ReadBlobRequest(digest=encode_digest(digest)), timeout=_left(deadline))])
+
+        blob = self._repeated(once, {}, deadline)
+        if digest_of(blob) != digest:
+            raise Fault("the server gave other bytes than those of the digest")
+        self._count(Usage(bytes_down=len(blob)))
+        return decode_graph(blob)
 
     def close(self) -> None:
         self._channel.close()

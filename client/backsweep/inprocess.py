@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import backsweep_engine
 from backsweep_engine.answer import Answer, Collected, Work, deliver, prepare
 from backsweep_engine.errors import Error
 from backsweep_engine.execute.executor import Block, Executor
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
+from backsweep_engine.graph import Graph
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.plan.structure import Bound
@@ -19,6 +21,9 @@ from backsweep_engine.request import Request
 
 from .calls import Call
 from .service import Progress, Service, Usage
+
+if TYPE_CHECKING:
+    from .wire.arrays import Digest
 
 CACHED_PLANS = 256
 
@@ -80,6 +85,12 @@ class InProcess:
 
     def explain(self, call: Call, timeout: float | None) -> str:
         return describe(self._work(call).plan)
+
+    def engine_version(self, timeout: float | None) -> str:
+        return backsweep_engine.__version__
+
+    def graph(self, digest: Digest, timeout: float | None) -> Graph:
+        raise Error("a digest names a graph that a server holds", reason="NO_SERVER", got=str(digest), hint="connect to that server, or load the graph's file")
 
     def close(self) -> None:
         self._executor.close()

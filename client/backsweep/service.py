@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from .checking import adjoined, is_graph
 from .lines import show
 from .trace import trace
 from .trees import Tree, from_paths
+
+if TYPE_CHECKING:
+    from .wire.arrays import Digest
 
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
@@ -71,6 +74,14 @@ class Transport(Protocol):
         """The plan the call would have, as text."""
         ...
 
+    def engine_version(self, timeout: float | None) -> str:
+        """Of the engine that answers."""
+        ...
+
+    def graph(self, digest: Digest, timeout: float | None) -> Graph:
+        """A graph the server holds."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -110,6 +121,18 @@ class Service:
         from .wire.graphs import decode_graph
 
         return self.submit(decode_graph(Path(path).read_bytes()), **bound)
+
+    def fetch(self, digest: str, *, timeout: float | None = None, **bound: Any) -> Function:
+        """A graph the server holds, named by its digest `SHA256/SIZE` (hexadecimal, bytes), submitted with these inputs bound."""
+        from .wire.arrays import digest_from
+
+        self._require_open()
+        return self.submit(self._transport.graph(digest_from(digest), timeout), **bound)
+
+    def engine_version(self, *, timeout: float | None = None) -> str:
+        """The version of the engine that answers: here, or the server's."""
+        self._require_open()
+        return self._transport.engine_version(timeout)
 
     @property
     def usage(self) -> Usage:

@@ -87,7 +87,7 @@ OPTIONS = [{"judge": judge} for judge in get_args(Judge)] + [{"subject": subject
 OPTIONS += [{"coordinates": True}, {"blame": True, "gradient": off}, {"gradient": slope}]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: ", ".join(f"{k}={v}" if isinstance(v, str) else k for k, v in o.items()))
 def test_a_server_gives_the_verdict_that_is_given_here(server, f, options):
     with bs.connect(server.address) as service:
         there = service.submit(loss, w=bs.float64[4], X=X, y=Y)

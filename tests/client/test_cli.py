@@ -79,7 +79,7 @@ def test_what_cannot_be_described_is_said_in_a_line_without_a_traceback(
     assert status == (0 if "no plan" in said else 1)
 
 
-@pytest.mark.parametrize("command", ["", "serve", "describe", "demo"])
+@pytest.mark.parametrize("command", ["", "serve", "describe", "check", "demo"])
 def test_help_says_what_each_command_and_option_does(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([*([command] if command else []), "--help"])

@@ -58,6 +58,14 @@ def digest_of(data: Buffer) -> Digest:
     return Digest(hashlib.sha256(view).digest(), view.nbytes)
 
 
+def digest_from(text: str) -> Digest:
+    """The digest that str() wrote as SHA256/SIZE."""
+    sha256, _, size = text.partition("/")
+    if len(sha256) != 2 * limits.SHA256_BYTES or set(sha256) - set("0123456789abcdef") or not size.isdecimal() or len(size) > 19:
+        raise GraphError("this is no digest", reason="MALFORMED", got=repr(text[:100]), allowed="64 hexadecimal digits in lower case, a slash, the bytes")
+    return Digest(bytes.fromhex(sha256), int(size))
+
+
 def encode_digest(digest: Digest) -> pb.Digest:
     return pb.Digest(sha256=digest.sha256, size_bytes=digest.size_bytes)
 

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..execute.executor import Block
+from ..execute.gather import Compressed
 from ..graph import Graph, Type
 from ..ops.control import runs_forward
 from ..plan.make import Ask, make_plan, require_within, seed_name
@@ -192,14 +194,31 @@ class Matrix:
 
 
 def own_matrix(bench: Bench, graph: Graph, query: Jacobian | Hessian) -> Array:
-    """A matrix asked of `graph` at the point, as it would be answered."""
+    """A matrix asked of `graph` at the point, as it would be answered: at once, swept, or recovered from colours."""
     plan = make_plan(graph, [Ask(query, {})], bench.budget)
     require_within(plan.promise, bench.budget)
-    sweep = plan.sweeps[0]
-    found = np.empty((sweep.rows, sweep.row_type.size))
+    columns = sum(graph.input_types[i].size for i in positions(graph, query.wrt))
+    rows = columns if isinstance(query, Hessian) else sum(t.size for t in graph.output_types)
+    found = np.empty((rows, columns))
+    recovery = plan.recovery(0)
+    gathered = None if recovery is None else Compressed(plan, recovery)
     for block in bench.executor.blocks(plan, bench.point, bench.stop):
-        found[block.start : block.stop] = block.array
-    return found.T if sweep.axis is Axis.COLUMN else found
+        if gathered is None:
+            _put(found, block)
+        else:
+            gathered.add(block)
+    for block in () if gathered is None else gathered.blocks():
+        _put(found, block)
+    return found
+
+
+def _put(matrix: Array, block: Block) -> None:
+    if block.axis is Axis.WHOLE:
+        matrix[:] = block.array
+    elif block.axis is Axis.COLUMN:
+        matrix[:, block.start : block.stop] = block.array.T
+    else:
+        matrix[block.start : block.stop] = block.array
 
 
 def run_seeds(bench: Bench, graph: Graph, query: Jvp | Vjp | Hvp, names: Sequence[str], types: Sequence[Type], seeds: Array) -> Array:

@@ -110,8 +110,10 @@ def unknown(function: Any) -> GraphError:
     from difflib import get_close_matches  # not needed until something fails
 
     name = qualified(function)
-    known = {q.rpartition(".")[2]: q for q in [*map(qualified, SPELLINGS), *[f"scipy.special.{n}" for n in NAMED_SPELLINGS]] if q.startswith(("np.", "scipy."))}
-    near = [known[k] for k in get_close_matches(name.rpartition(".")[2], known, 6, 0.6)]
+    special = [f"scipy.special.{n}" for n in sorted(NAMED_SPELLINGS)]
+    among = special if name.startswith("scipy.special.") else [q for q in [*map(qualified, SPELLINGS), *special] if q.startswith(("np.", "scipy."))]
+    known = {q.rpartition(".")[2]: q for q in among}
+    near = [known[k] for k in get_close_matches(name.rpartition(".")[2], known, 6, 0.6)] or (special if among is special else [])
     family = next((hint for prefix, hint in _FAMILIES.items() if name.startswith(f"{prefix}.")), "write it with functions that are; the README lists them")
     if name.endswith("(vectorized)"):
         name, family = "a function of np.frompyfunc", _INSTEAD["vectorize"]

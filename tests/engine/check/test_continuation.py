@@ -89,7 +89,9 @@ def test_it_passes_what_is_right_to_rounding_and_catches_what_is_not(name, seed)
 
 
 @pytest.mark.parametrize(
-    "f, op", [(lambda x: np.sum(abs(x)), "abs"), (lambda x: np.sum(np.where(x > 0, x, 2 * x)), "less"), (lambda x: np.max(x), "max")], ids=str
+    "f, op",
+    [(lambda x: np.sum(abs(x)), "abs"), (lambda x: np.sum(np.where(x > 0, x, 2 * x)), "less"), (lambda x: np.max(x), "max")],
+    ids=["abs", "less", "max"],
 )
 def test_a_node_without_continuation_is_named(f, op):
     graph = graph_of(f, {"x": np.ones(3)})

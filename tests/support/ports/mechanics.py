@@ -134,7 +134,7 @@ PORTS = (
         "coupled springs",
         "SciPy Cookbook, CoupledSpringMassSystem (Warren Weckesser)",
         _springs_published,
-        "write its steps: bs.scan or bs.fori_loop",
+        "bs.odeint, or its steps as bs.scan",
         "odeint replaced by steps of RK4 over the same times; the list of rates by np.stack",
         _springs_ported,
         _springs_make,
