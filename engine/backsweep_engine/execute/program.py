@@ -201,13 +201,15 @@ class Program:
 
     def _interpreter(self, ready: Sequence[Any], bound: Sequence[Run]) -> Run:
         """The steps one by one, for the call that would not wait for generated code."""
+        # Without self, which holds the workspace that holds this: memory must go when the program does, not when the collector comes.
+        arity, given_out, steps = self._arity, self._results, self._steps
 
         def interpreted(inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
             values = list(ready)
-            values[: self._arity] = inputs
-            for slot, k in self._results.items():
+            values[:arity] = inputs
+            for slot, k in given_out.items():
                 values[slot] = outs[k]
-            for form, call, operands, results, place, ask in self._steps:  # noqa: B007  # place_in reads place
+            for form, call, operands, results, place, ask in steps:  # noqa: B007  # place_in reads place
                 if ask and stop():
                     halt()
                 given = [values[slot] for slot in operands]

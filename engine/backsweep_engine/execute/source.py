@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from ..errors import Cancelled
+from ..errors import Cancelled, Fault
 from ..graph import Node
 
 _LINE = re.compile(r"[a-z0-9_ =!&|^+*/<>,.:()\[\]-]*", re.IGNORECASE)
@@ -45,7 +45,8 @@ class Source:
         self._known: dict[int, str] = {}
 
     def line(self, depth: int, text: str, place: Place | None = None) -> None:
-        assert _LINE.fullmatch(text), text
+        if not _LINE.fullmatch(text):
+            raise Fault("generated source holds a character it must not")
         self._lines.append("    " * depth + text)
         self._places.append(place)
 
