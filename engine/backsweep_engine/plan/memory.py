@@ -98,29 +98,34 @@ def layout(graph: Graph) -> Layout:
 
     arena = _Arena()
     place: dict[Ref, int] = {}
+    placed: set[int] = set()
     made = []
     temporary = constants = 0
     for u, nodes in enumerate(order):
         region = by_nodes.get(nodes)
         node = graph.nodes[nodes[0]]
-        free = {i for i in dying[u] if i not in hosts and any(Ref(i, r) in place for r in range(len(graph.nodes[i].types)))}
-        tiles = None
+        free = {i for i in dying[u] if i in placed and i not in hosts}
+        tiles, own = None, 0
         if region is not None:
             tiles = tiling(region.graph, [contiguous[ref.node] for ref in region.inputs])
             own, needs, written = tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
         else:
             cost = spent[nodes[0] - graph.arity]
-            copies = 0 if copied[nodes[0]] or all(contiguous[ref.node] for ref in node.operands) else cost.copies
-            inner = [layout(held) for held in graphs_run(node)]
-            own = max((g.arena_bytes for g in inner), default=0) + _carried_bytes(node)
-            needs = cost.workspace + copies + max((g.temporary_bytes for g in inner), default=0) + _chunk_bytes(node)
-            written = tuple([Ref(nodes[0], r) for r in range(len(node.types))])
+            needs, written = cost.workspace, tuple([Ref(nodes[0], r) for r in range(len(node.types))])
+            if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
+                needs += cost.copies
+            held = graphs_run(node)
+            if held:
+                inner = [layout(g) for g in held]
+                own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
+                needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:
-                constants += 0 if lookup(node.op).view else sum(t.nbytes for t in node.types)
+                constants += 0 if lookup(node.op).view else sum([t.nbytes for t in node.types])
         over = _written_over(graph, node, root, contiguous, free) if region is None else None
         for ref in written:
             if ref in result or root[ref.node] != ref.node or not graph.nodes[ref.node].operands:
                 continue
+            placed.add(ref.node)
             host, offset = ref.node, 0
             while host in hosts:
                 offset += hosts[host][1]
@@ -134,12 +139,12 @@ def layout(graph: Graph) -> Layout:
                 free.discard(over.node)
             elif ref not in place:
                 place[ref] = arena.take(graph.type_of(ref).nbytes)
-        scratch = arena.take(own)
+        scratch = arena.take(own) if own else 0
         made.append(Unit(nodes, (scratch, own), region, tiles))
         arena.free(scratch, own)
         temporary = max(temporary, needs)
         # A result that is a place of its own and that nobody reads dies at once: it is among `dying` of its own unit.
-        for i in free | {i for i in dying[u] if i in nodes and i not in hosts}:
+        for i in [*free, *[i for i in nodes if last[i] == u and i in placed and i not in lasting and i not in hosts]]:
             for r, type in enumerate(graph.nodes[i].types):
                 if Ref(i, r) in place:
                     arena.free(place[Ref(i, r)], type.nbytes)
@@ -278,10 +283,10 @@ class _Arena:
         self._ends: list[int] = []
 
     def take(self, nbytes: int) -> int:
-        nbytes = _aligned(nbytes)
-        fits = [k for k, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)) if end - start >= nbytes]
         if not nbytes:
             return 0
+        nbytes = _aligned(nbytes)
+        fits = [k for k, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)) if end - start >= nbytes]
         if fits:
             k = min(fits, key=lambda k: self._ends[k] - self._starts[k])
             start = self._starts[k]
