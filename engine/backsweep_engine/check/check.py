@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import GraphError
 from ..execute.executor import Executor, Stop
+from ..execute.hot import Steady
 from ..graph import DTYPES, Graph
 from ..plan.make import Ask, Budget, make_plan
 from ..plan.plan import Plan
@@ -69,7 +70,8 @@ def check(graph: Graph, values: Mapping[str, Array], query: Check, given: Mappin
     """The verdict on the query's subject at `values`; for "given" on the gradient `given` (wrt input -> array)."""
     if not _entries(graph, query.wrt):
         return Verdict(Outcome.RIGHT, "there is no entry to check", (), 0, 0.0, 0.0, 0.0, query.seed, 0, query.subject, query.judge)
-    job = _Job(query, executor, stop, budget)
+    # A verdict must not depend on how often the function was asked before: it stays with the tier of its plans.
+    job = _Job(query, Steady(executor), stop, budget)
     verdict = _second(graph, values, job) if query.subject in ("hvp", "hessian") else _first(graph, values, given, job)
     if query.blame and verdict.outcome is Outcome.WRONG and query.subject != "given":
         blamed, examined = blame(graph, values, query, lambda alone, at, asked: check(alone, at, asked, {}, executor, stop, budget))

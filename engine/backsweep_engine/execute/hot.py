@@ -8,11 +8,13 @@ bits of a plan do not.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 from ..graph import Graph
@@ -32,6 +34,9 @@ LOOPS = ("scan", "while_loop")
 
 MAX_WAITING = 64
 """Plans waiting to be compiled; others ask again later."""
+
+ENDING_SECONDS = 30.0
+"""How long the end of the process waits for the compiler at most; a plan takes it some tenths of a second."""
 
 _log = logging.getLogger("backsweep")
 
@@ -59,6 +64,9 @@ class Hot:
         return self._executor.lanes
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
+        if plan.steady:
+            yield from self._executor.blocks(plan, values, stop)
+            return
         heat = self._heat.get(plan.once)
         if heat is None:
             heat = self._heat.setdefault(plan.once, _Heat(HOT_LOOP_CALLS if _is_long(plan) else HOT_CALLS))
@@ -66,6 +74,23 @@ class Hot:
         heat.calls += 1
         if not heat.waiting and heat.calls >= heat.needed:
             heat.waiting = _compile(plan, heat)
+
+    def close(self) -> None:
+        self._executor.close()
+
+
+class Steady:
+    """An Executor round any: its plans keep their tier, for answers that must not depend on how often something was asked before."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    @property
+    def lanes(self) -> int:
+        return self._executor.lanes
+
+    def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
+        return self._executor.blocks(replace(plan, steady=True), values, stop)
 
     def close(self) -> None:
         self._executor.close()
@@ -85,9 +110,9 @@ def compile_plan(plan: Plan) -> None:
             batched(sweep.each, len(sweep.shared), width, sweep.tier)
 
 
-# One thread for the process: it sleeps unless there is something to compile.
+# One thread for the process: it sleeps unless there is something to compile, and ends before the process does.
 
-_waiting: queue.Queue[tuple[Plan, _Heat]] = queue.Queue(MAX_WAITING)
+_waiting: queue.Queue[tuple[Plan, _Heat] | None] = queue.Queue(MAX_WAITING)
 _started = threading.Lock()
 
 
@@ -98,13 +123,28 @@ def _compile(plan: Plan, heat: _Heat) -> bool:
     except queue.Full:
         return False
     if _started.acquire(blocking=False):
-        threading.Thread(target=_work, name="backsweep-native", daemon=True).start()
+        thread = threading.Thread(target=_work, name="backsweep-native", daemon=True)
+        thread.start()
+        atexit.register(_end, thread)
     return True
+
+
+def _end(thread: threading.Thread) -> None:
+    """LLVM takes its own state down when the process exits, and aborts if it is at work then [tried]: what it has begun is waited for."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            _waiting.get_nowait()
+            _waiting.task_done()
+    _waiting.put(None)
+    thread.join(ENDING_SECONDS)
 
 
 def _work() -> None:
     while True:
-        plan, heat = _waiting.get()
+        given = _waiting.get()
+        if given is None:
+            return
+        plan, heat = given
         try:
             if machine() is not None:
                 compile_plan(plan)
@@ -112,5 +152,5 @@ def _work() -> None:
         except Exception:
             _log.exception("a plan could not be compiled; it stays with NumPy")
         finally:
-            del plan, heat
+            del given, plan, heat
             _waiting.task_done()

@@ -125,6 +125,8 @@ class Plan:
     read: frozenset[str] = frozenset()
     """bound inputs whose values shaped the plan: it holds for these values only"""
     tier: Tier = Tier.NUMPY
+    steady: bool = False
+    """keeps its tier however often it is asked"""
     others: dict[Tier, Plan] = field(default_factory=dict, compare=False, repr=False)
     """the plan on other tiers, as far as asked for"""
 

@@ -12,7 +12,7 @@ import pytest
 from backsweep_engine.errors import Cancelled, GraphError
 from backsweep_engine.execute import hot
 from backsweep_engine.execute.executor import Block, Stop, never
-from backsweep_engine.execute.hot import HOT_CALLS, HOT_LOOP_CALLS, Hot, compile_plan
+from backsweep_engine.execute.hot import HOT_CALLS, HOT_LOOP_CALLS, Hot, Steady, compile_plan
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.describe import describe
@@ -157,3 +157,28 @@ def test_without_llvmlite_plans_stay_with_numpy() -> None:
         assert "no native tier" in numeric_platform()
     """
     subprocess.run([sys.executable, "-P", "-c", textwrap.dedent(script)], check=True, timeout=120)
+
+
+def test_a_steady_plan_keeps_its_tier_however_often_it_is_asked() -> None:
+    graph = named("rosenbrock")
+    noted, plan = Noted(), planned(graph, Gradient(("x",)))
+    executor = Steady(Hot(noted))
+    values = {n: np.ones(t.shape) for n, t in zip(graph.input_names, graph.input_types, strict=True)}
+    for _ in range(2 * HOT_CALLS):
+        arrays(executor, plan, values)
+    hot._waiting.join()
+    arrays(executor, plan, values)
+    assert set(noted.tiers) == {Tier.NUMPY}
+
+
+def test_a_process_that_ends_while_a_plan_is_compiled_ends_well() -> None:
+    program = f"""
+        import numpy as np, backsweep as bs
+        with bs.local() as service:
+            for n in range(3, 9):
+                f = service.submit(lambda x: np.sum(np.sin(x[1:] * x[:-1]) + np.exp(-x[:-1] ** 2)), x=bs.float64[n])
+                for _ in range({HOT_CALLS + 1}):
+                    f.gradient(np.ones(n))
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
