@@ -25,7 +25,7 @@ install: venv ## backsweep with everything it can use, into .venv
 demo: venv ## a real model through a real server: make demo ARGS="--executor local"
 	@$(BIN)/backsweep demo $(ARGS)
 
-test: lint venv-proto ## lint and every test that is not slow, at most five minutes
+test: lint venv-proto ## lint and every test that is not slow, about seven minutes on two cores
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint venv-proto ## lint and every test
