@@ -23,6 +23,8 @@ from .calls import Call
 from .service import Progress, Service, Usage
 
 if TYPE_CHECKING:
+    from backsweep_engine.execute.spread import Spread
+
     from .wire.arrays import Digest
 
 CACHED_PLANS = 256
@@ -32,7 +34,8 @@ def local(*, executor: str = "local", lanes: int = 2, threads: int | None = None
     """A service without a server.
 
     `executor`: "local" computes in this thread, "cluster" over `lanes` Ray workers (they start when
-    first needed and end with the service). `threads`: BLAS threads while computing; None leaves the
+    first needed and end with the service; where RAY_ADDRESS is set they are that cluster's), "auto"
+    wherever the work would be done sooner, here while Ray starts. `threads`: BLAS threads while computing; None leaves the
     process as it is. `memory_bytes`: the budget of one call.
     """
     return Service(InProcess(executor, lanes, threads, memory_bytes))
@@ -42,10 +45,11 @@ class InProcess:
     """The transport that computes where it stands."""
 
     def __init__(self, executor: str, lanes: int, threads: int | None, memory_bytes: int) -> None:
-        if executor not in ("local", "cluster"):
-            raise Error("no such executor", reason="MALFORMED", got=repr(executor), allowed="'local', 'cluster'")
+        if executor not in ("local", "cluster", "auto"):
+            raise Error("no such executor", reason="MALFORMED", got=repr(executor), allowed="'local', 'cluster', 'auto'")
         self._options = (executor, lanes, threads, memory_bytes)
-        self._executor = _executor(executor, lanes)
+        self._spread = None if executor == "local" else _spread(executor, lanes)
+        self._executor: Executor = Hot(self._spread or Local())
         self._budget = Budget(memory_bytes)
         self._threads = threads
         self._lock = threading.Lock()
@@ -84,7 +88,8 @@ class InProcess:
         return collected.answers()
 
     def explain(self, call: Call, timeout: float | None) -> str:
-        return describe(self._work(call).plan)
+        plan = self._work(call).plan
+        return f"{describe(plan)}\nruns on {self._spread.choice(plan) if self._spread else self._options[0]}"
 
     def engine_version(self, timeout: float | None) -> str:
         return backsweep_engine.__version__
@@ -138,9 +143,9 @@ def _ask_key(ask: Ask) -> Any:
     return ask.query, tuple(ask.seeds.items())
 
 
-def _executor(name: str, lanes: int) -> Executor:
-    if name == "local":
-        return Hot(Local())
+def _spread(name: str, lanes: int) -> Spread:
     from backsweep_engine.execute.cluster.cluster import Cluster
+    from backsweep_engine.execute.spread import Spread
 
-    return Cluster(lanes=lanes)
+    auto = name == "auto"
+    return Spread(Local(), Cluster(lanes=lanes, fallback_local=auto, meanwhile=auto), always=not auto)

@@ -16,12 +16,12 @@ def queue_of(lanes: int, platform: str = "p") -> Queue:
     queue = Queue()
     for lane in range(lanes):
         queue.lane_starting(lane)
-        queue.lane_ready(lane, platform)
+        queue.lane_ready(lane, platform, "n")
     return queue
 
 
-def opened(queue: Queue, blocks: int, *, job: int = 0, window: int = 1000, platform: str = "p", pinned: bool = False, now: float = 0.0) -> None:
-    queue.open(job, [0] * blocks, window, platform, pinned, now)
+def opened(queue: Queue, blocks: int, *, job: int = 0, window: int = 1000, platform: str = "p", now: float = 0.0) -> None:
+    queue.open(job, [0] * blocks, window, platform, now)
 
 
 def starts(queue: Queue, now: float) -> list[Start]:
@@ -64,7 +64,7 @@ def test_the_first_good_answer_is_delivered_and_the_second_is_not() -> None:
     (first,) = starts(queue, 0.0)
     (second,) = only(queue, Start, rules.HEDGE_BLIND_SECONDS)
     assert (second.block, second.lane != first.lane) == (first.block, True)
-    assert queue.finished(second.attempt, 6.0) == (0, 0)
+    assert queue.finished(second.attempt, 6.0) == (0, 0, 2)
     assert queue.decide(6.0) == [Cancel(first.lane, (first.attempt,))]
     assert queue.finished(first.attempt, 6.1) is None
     assert queue.finished(second.attempt, 6.2) is None
@@ -90,12 +90,12 @@ def test_a_dead_lane_charges_the_block_it_worked_on_and_not_the_one_behind() -> 
     opened(queue, 20)
     poison, neighbour = starts(queue, 0.0)
     for life in range(1, rules.ATTEMPTS):
-        queue.lane_lost(life - 1, "killed")
+        queue.lane_lost(life - 1, ClusterLost("killed"))
         queue.lane_starting(life)
-        queue.lane_ready(life, "p")
+        queue.lane_ready(life, "p", "n")
         again = starts(queue, float(life))
         assert [s.block for s in again] == [poison.block, neighbour.block], "the same order again, first things first"
-    queue.lane_lost(rules.ATTEMPTS - 1, "killed by the block")
+    queue.lane_lost(rules.ATTEMPTS - 1, ClusterLost("killed by the block"))
     (end,) = queue.decide(10.0)
     assert isinstance(end, End)
     assert isinstance(end.error, ClusterLost)
@@ -110,9 +110,9 @@ def test_a_block_of_another_job_survives_the_lanes_that_a_poisonous_block_kills(
     opened(queue, 10, job=2)
     ended = set()
     for life in range(12):
-        queue.lane_lost(life, "killed")
+        queue.lane_lost(life, ClusterLost("killed"))
         queue.lane_starting(life + 1)
-        queue.lane_ready(life + 1, "p")
+        queue.lane_ready(life + 1, "p", "n")
         for action in queue.decide(float(life)):
             if isinstance(action, End):
                 ended.add(action.job)
@@ -179,7 +179,7 @@ def test_a_busy_lane_that_answers_no_ping_is_replaced_and_an_answering_one_is_no
         assert replaced == ([] if answers else [int(rules.SILENT_SECONDS)])
         if not answers:
             queue.lane_starting(1)
-            queue.lane_ready(1, "p")
+            queue.lane_ready(1, "p", "n")
             assert [s.block for s in starts(queue, 40.0)] == [start.block]
 
 
@@ -196,7 +196,7 @@ def test_a_job_runs_on_lanes_of_one_platform_only() -> None:
     queue = Queue()
     for lane, platform in enumerate("abba"):
         queue.lane_starting(lane)
-        queue.lane_ready(lane, platform)
+        queue.lane_ready(lane, platform, "n")
     opened(queue, 100, platform="b")
     assert {s.lane for s in starts(queue, 0.0)} == {1, 2}
 
@@ -266,7 +266,7 @@ def test_under_any_faults_each_block_comes_once_or_its_job_ends(seed: int) -> No
                     alive.add(next_lane)
                     flights[next_lane] = []
                     queue.lane_starting(next_lane)
-                    queue.lane_ready(next_lane, "p")
+                    queue.lane_ready(next_lane, "p", "n")
                     next_lane += 1
                 case End():
                     ended.add(action.job)
@@ -275,13 +275,13 @@ def test_under_any_faults_each_block_comes_once_or_its_job_ends(seed: int) -> No
                 continue
             fate = draw.random()
             if fate < 0.01:
-                queue.lane_lost(lane, "died")
+                queue.lane_lost(lane, ClusterLost("died"))
                 alive.discard(lane)
                 flights.pop(lane)
                 alive.add(next_lane)
                 flights[next_lane] = []
                 queue.lane_starting(next_lane)
-                queue.lane_ready(next_lane, "p")
+                queue.lane_ready(next_lane, "p", "n")
                 next_lane += 1
             elif fate < 0.02:
                 hung.add(lane)
@@ -290,9 +290,9 @@ def test_under_any_faults_each_block_comes_once_or_its_job_ends(seed: int) -> No
             else:
                 done = queue.finished(flights[lane].pop(0).attempt, now)
                 if done is not None:
-                    assert done not in delivered
+                    assert done[:2] not in delivered
                     assert done[0] not in ended
-                    delivered.append(done)
+                    delivered.append(done[:2])
                     untaken[done[0]] += 1
         for job in sizes:
             if untaken[job] and draw.random() < 0.3:
