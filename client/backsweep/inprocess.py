@@ -23,8 +23,6 @@ from .calls import Call
 from .service import Progress, Service, Usage
 
 if TYPE_CHECKING:
-    from backsweep_engine.execute.spread import Spread
-
     from .wire.arrays import Digest
 
 CACHED_PLANS = 256
@@ -48,8 +46,8 @@ class InProcess:
         if executor not in ("local", "cluster", "auto"):
             raise Error("no such executor", reason="MALFORMED", got=repr(executor), allowed="'local', 'cluster', 'auto'")
         self._options = (executor, lanes, threads, memory_bytes)
-        self._spread = None if executor == "local" else _spread(executor, lanes)
-        self._executor: Executor = Hot(self._spread or Local())
+        self._below = _executor(executor, lanes)
+        self._executor = Hot(self._below)
         self._budget = Budget(memory_bytes)
         self._threads = threads
         self._lock = threading.Lock()
@@ -88,8 +86,10 @@ class InProcess:
         return collected.answers()
 
     def explain(self, call: Call, timeout: float | None) -> str:
+        from backsweep_engine.execute.spread import Spread
+
         plan = self._work(call).plan
-        return f"{describe(plan)}\nruns on {self._spread.choice(plan) if self._spread else self._options[0]}"
+        return f"{describe(plan)}\nruns on {self._below.choice(plan) if isinstance(self._below, Spread) else self._options[0]}"
 
     def engine_version(self, timeout: float | None) -> str:
         return backsweep_engine.__version__
@@ -143,9 +143,10 @@ def _ask_key(ask: Ask) -> Any:
     return ask.query, tuple(ask.seeds.items())
 
 
-def _spread(name: str, lanes: int) -> Spread:
+def _executor(name: str, lanes: int) -> Executor:
+    if name == "local":
+        return Local()
     from backsweep_engine.execute.cluster.cluster import Cluster
     from backsweep_engine.execute.spread import Spread
 
-    auto = name == "auto"
-    return Spread(Local(), Cluster(lanes=lanes, fallback_local=auto, meanwhile=auto), always=not auto)
+    return Cluster(lanes) if name == "cluster" else Spread(Local(), Cluster(lanes, fallback_local=True, meanwhile=True))

@@ -41,6 +41,8 @@ _BEAT_SECONDS = 1.0
 _HUNG_SECONDS = 60.0
 """A main loop that stands still for so long ends the process, whoever holds the GIL (the parent has given up long before)."""
 _CLOSING_SECONDS = 6.0
+_TOGETHER_SECONDS = 3.0
+"""So long the first lane waits for the others, so that a short job does not run on it alone."""
 _KEPT_SWEEPS = 64
 
 Event = Callable[[], None]
@@ -75,6 +77,8 @@ class Driver:
         self._sweeps: OrderedDict[str, Any] = OrderedDict()
         self._next_lane = 0
         self._failed_starts = 0
+        self._starting: set[int] = set()
+        self._first_ready = 0.0
         self._ready = False
         self.failure: Error | None = None
 
@@ -98,8 +102,15 @@ class Driver:
                 self._events.get(timeout=_TICK_SECONDS)()
                 while True:
                     self._events.get_nowait()()
+            self._tell_ready()
             for action in self._queue.decide(time.monotonic()):
                 self._act(action)
+
+    def _tell_ready(self) -> None:
+        """Once all lanes have started; or some time after the first, since not every cluster has room for all."""
+        if not self._ready and self._first_ready and (not self._starting or time.monotonic() - self._first_ready > _TOGETHER_SECONDS):
+            self._ready = True
+            channel.send(self._sock, Ready())
 
     # Frames.
 
@@ -197,9 +208,8 @@ class Driver:
     def _started(self, lane: int, value: object) -> None:
         if isinstance(value, Place):
             self._queue.lane_ready(lane, value.platform, value.node)
-            if not self._ready:
-                self._ready = True
-                channel.send(self._sock, Ready())
+            self._starting.discard(lane)
+            self._first_ready = self._first_ready or time.monotonic()
         elif lane in self._lanes:
             self._failed_starts += 1
             if self._failed_starts >= max(4, 2 * self._settings.lanes):
@@ -218,6 +228,7 @@ class Driver:
     def _start_lane(self) -> None:
         lane, self._next_lane = self._next_lane, self._next_lane + 1
         self._lanes[lane] = self._lane_class.remote()
+        self._starting.add(lane)
         self._queue.lane_starting(lane)
         self._call(lane, "place", (), lambda value: self._started(lane, value))
 
@@ -225,6 +236,7 @@ class Driver:
         """Safe to be told twice: both the queue and any of its calls may find out that a lane is lost."""
         self._queue.lane_lost(lane, cause)
         actor = self._lanes.pop(lane, None)
+        self._starting.discard(lane)
         if actor is None:
             return
         with contextlib.suppress(Exception):

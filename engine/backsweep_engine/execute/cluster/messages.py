@@ -70,7 +70,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From the driver, once: a first lane can work."""
+    """From the driver, once: lanes can work."""
 
 
 @dataclass(frozen=True, slots=True)
