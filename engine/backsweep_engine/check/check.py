@@ -203,18 +203,17 @@ def evidence(bench: Bench, subject_of: Callable[[Bench], Subject], query: Check)
     subject: Subject = subject_of(bench)
     here = float(scouted[0]) if is_scalar(graph) else None
     while True:
-        measure: Measure = Differences(bench, scheme, step, epsilon, here)
-        if analytic is not None:
-            measure = complex_step(bench, analytic, step, steps.spacing, epsilon)
+        differences = Differences(bench, scheme, step, epsilon, here)
+        measure: Measure = differences if analytic is None else complex_step(differences, analytic, steps.spacing)
         trial = Trial(measure, subject, epsilon)
         table = trial.values(probes)
         if np.isfinite(table).all():
             break
         # Along another direction the domain ends sooner: a smaller step, as far as the ladder goes.
         k, at = np.argwhere(~np.isfinite(table))[0]
-        if at == 0 or step.step <= steps.rungs[0]:
-            offset = scheme.offsets[at - 1] * step.step if at else 0.0
-            return not_finite(bench, query, subject.evaluations, probes[k], float(offset))
+        offset = float(measure.offsets[at])
+        if offset == 0 or step.step <= steps.rungs[0]:
+            return not_finite(bench, query, subject.evaluations, probes[k], offset)
         step = replace(step, step=step.step / steps.ratio)
     trial, judged = trial.settled(trial.judge(probes, table), steps.ratio, float(steps.rungs[0]))
 
