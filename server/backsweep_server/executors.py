@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep_engine.answer import Work
+from backsweep_engine.check.rounds import plan_check
 from backsweep_engine.execute.cluster.platform import numeric_platform
 from backsweep_engine.execute.executor import Block, Executor, Stop, Values
 from backsweep_engine.execute.hot import Hot
@@ -65,9 +66,8 @@ class Executors:
 
 def _is_cut(work: Work) -> bool:
     """Whether any one query comes in several blocks."""
-    checks = sum(isinstance(ask.query, Check) for ask in work.request.asks)
-    of_checks = work.promise.blocks - work.plan.promise.blocks
-    return of_checks > checks or any(sweep.blocks > 1 for sweep in work.plan.sweeps)
+    checks = [plan_check(work.request.graph, ask.query, work.budget) for ask in work.request.asks if isinstance(ask.query, Check)]
+    return any(sweep.blocks > 1 for plan in (work.plan, *checks) for sweep in plan.sweeps)
 
 
 class Counted:

@@ -106,7 +106,8 @@ PEERS: dict[str, Peer] = {
     "JAX check_grads": Peer(by_jax, "a custom_vjp, order 1, reverse, float64 enabled, default tolerances of the dtype"),
     "PyTorch gradcheck, fast": Peer(
         _by_torch(True),
-        "an autograd.Function, in float64 as it asks for (float32 cases are given as doubles), fast_mode=True, beyond 1000 without its explanation of a failure",
+        "an autograd.Function, in float64 as it asks for (float32 cases are given as doubles), fast_mode=True; "
+        "beyond 1000 entries without what it does to explain a failure",
     ),
     "PyTorch gradcheck": Peer(_by_torch(False), "the same, with the default, all entries one by one"),
     "SciPy check_grad": Peer(by_scipy, f"all entries, beyond 1000 direction='random'; a number, passes up to {SCIPY_PASSES:g} of the gradient's norm, or of 1"),
