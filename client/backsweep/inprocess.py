@@ -81,7 +81,7 @@ class InProcess:
         with self._lock:
             self._calls += 1
             self._seconds += time.monotonic() - started
-            self._blocks += work.promise.blocks
+            self._blocks += work.plan.promise.blocks
             self._workers = max(self._workers, self._executor.lanes if work.plan.sweeps else 1)
         return collected.answers()
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .check.check import check, plan_check
+from .check.check import check
+from .check.rounds import promise_check
 from .check.verdict import Verdict
 from .execute.executor import Array, Block, Executor, Stop, Values
 from .execute.gather import Compressed, Diagonal, Moments
@@ -116,12 +117,12 @@ def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None 
     promise = plan.promise
     for ask in request.asks:
         if isinstance(ask.query, Check):
-            first = plan_check(graph, ask.query, budget).promise
+            whole = promise_check(graph, ask.query, budget)
             promise = replace(
                 promise,
-                flops=promise.flops + first.flops,
-                peak_bytes=max(promise.peak_bytes, first.peak_bytes),
-                blocks=promise.blocks + first.blocks,
+                flops=promise.flops + whole.flops,
+                peak_bytes=max(promise.peak_bytes, whole.peak_bytes),
+                blocks=promise.blocks + whole.blocks,
             )
     return Work(request, plan, promise, tuple(_outline(k, ask, plan) for k, ask in enumerate(request.asks)), budget)
 

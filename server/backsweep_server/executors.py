@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep_engine.answer import Work
+from backsweep_engine.check.rounds import plan_check
 from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.cluster.platform import numeric_platform
 from backsweep_engine.execute.executor import Block, Executor, Stop, Values
@@ -33,8 +34,8 @@ class Executors:
         """Where the blocks of this work would run now, and why. The rounds of a check are cut by plans of their own, made as it goes."""
         if self._spread is None:
             return Choice("local", "this server has no lanes")
-        checks = sum(isinstance(ask.query, Check) for ask in work.request.asks)
-        if work.promise.blocks - work.plan.promise.blocks > checks and self._spread.always:
+        checks = [plan_check(work.request.graph, ask.query, work.budget) for ask in work.request.asks if isinstance(ask.query, Check)]
+        if self._spread.always and any(sweep.blocks > 1 for plan in checks for sweep in plan.sweeps):
             return Choice("cluster", "a round of the check is cut into blocks")
         return self._spread.choice(work.plan)
 
