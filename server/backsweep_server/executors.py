@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep_engine.answer import Work
 from backsweep_engine.execute.cluster.platform import numeric_platform
-from backsweep_engine.execute.executor import Block, Executor, Stop, Values
+from backsweep_engine.execute.executor import Block, Executor, Once, Stop, Values
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.plan.plan import Axis, Plan
@@ -80,6 +80,9 @@ class Counted:
     @property
     def lanes(self) -> int:
         return self._executor.lanes
+
+    def once(self, plan: Plan) -> Once:
+        return self._executor.once(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         for block in self._executor.blocks(plan, values, stop):

@@ -32,7 +32,7 @@ from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
-from .workspace import Pool
+from .workspace import Pool, Workspace
 
 MAX_NATIVE = 128
 """Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
@@ -81,7 +81,8 @@ class Program:
         self._programs: dict[str, Program] = {}
         self._lay_out(graph)
         numbers = scalar_graph(graph)
-        self._straight = None if numbers is None else straight(graph, numbers)
+        self._straight: Run | None = None if numbers is None else straight(graph, numbers)()
+        """on Python's numbers: no memory, and nothing of NumPy's that could warn"""
         self._runs = 0
         self._pool = Pool(self.layout.arena_bytes)
 
@@ -163,11 +164,15 @@ class Program:
         outs = [np.empty(shape, dtype) for shape, dtype in self._outs]
         if self._whole is not None and self._whole(inputs, outs, stop):
             return outs
-        workspace = self._pool.take()
-        warm, self._runs = self._runs > 0, 1
-        if workspace.run is None or warm > workspace.warm:
-            workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
+        workspace: Workspace | None = None
         try:
+            if self._straight is not None:
+                self._straight(inputs, outs, stop)
+                return outs
+            workspace = self._pool.take()
+            warm, self._runs = self._runs > 0, 1
+            if workspace.run is None or warm > workspace.warm:
+                workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
             workspace.context.run(workspace.run, inputs, outs, stop)
         except Error as error:
             raise _located(error) from None
@@ -178,13 +183,14 @@ class Program:
             node, op = (place.origin, place.op) if place else (None, "")
             raise Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node, op=op) from error
         finally:
-            self._pool.give_back(workspace)
+            if workspace is not None:
+                self._pool.give_back(workspace)
         return outs
 
     def bind(self, memory: Array, warm: bool = True) -> Run:
         """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
         if self._straight is not None:
-            return self._straight()
+            return self._straight
         values: list[Any] = [None] * (self._results_slot(len(self._outs)))
         for slot, array in self.constants.items():
             values[slot] = array

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from ...errors import Cancelled, ClusterLost
 from ...plan.plan import Plan
-from ..executor import Array, Block, Stop, Values
-from ..local import compute, rows_of, run_once, shared_of
+from ..executor import Array, Block, Once, Stop, Values
+from ..local import compute, once_of, rows_of, run_once, shared_of
 from . import channel
 from .child import HINT, Child, Inbox, missing
 from .messages import Done, Ended, Open
@@ -92,6 +92,9 @@ class Cluster:
     @property
     def lanes(self) -> int:
         return self._lanes
+
+    def once(self, plan: Plan) -> Once:
+        return once_of(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         if plan.sweeps:
