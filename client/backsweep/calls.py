@@ -17,7 +17,7 @@ from backsweep_engine.query import EmpiricalFisher, Fisher, GaussNewton, Hessian
 from backsweep_engine.request import Request
 
 from .dtypes import as_input
-from .questions import Asking, asking
+from .questions import SEEDED, asking, hashable
 from .results import Giving, giving
 from .signature import Array, Signature
 from .trees import matched
@@ -59,18 +59,25 @@ def posed(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> tuple[Qu
     """The question, the same object for equal ones, and the values of the call; raises GraphError where inputs or seeds do not fit."""
     values = _taken(signature, inputs)
     key: list[Any] = []
-    for verb, seed, options in asked:
-        one = asking(signature, verb, seed is not None, options)
-        key.append(one)
-        if one.seeds:
-            seeds = one.take(seed)
-            values += seeds
-            key.append(tuple([a.shape for a in seeds]))
-    # By the askings themselves, which the question holds: another object cannot come to have the same key.
-    found = tuple(key)
-    question: Question | None = signature.found.get(found)
+    try:
+        for verb, seed, options in asked:
+            key.append(verb)
+            if options:
+                key += options.items()
+            if seed is not None or verb in SEEDED:
+                one = asking(signature, verb, seed is not None, options)
+                seeds = one.take(seed)
+                values += seeds
+                # By the asking itself, which the question holds: no other object can come to have the same key.
+                key += (one, *[a.shape for a in seeds])
+        question: Question | None = signature.found.get(tuple(key))
+    except TypeError:  # an option is a list, or it is the user's own
+        plain = [(verb, seed, hashable(options)) for verb, seed, options in asked]
+        if all(one[2] == other[2] for one, other in zip(plain, asked, strict=True)):
+            raise
+        return posed(signature, inputs, plain)
     if question is None:
-        question = signature.keep(found, _question(signature, found))
+        question = signature.keep(tuple(key), _question(signature, asked, values))
     return question, values
 
 
@@ -84,24 +91,21 @@ def _taken(signature: Signature, inputs: Sequence[Any]) -> list[Array]:
     if len(inputs) != len(signature.arguments):
         names = ", ".join(a.name for a in signature.arguments) or "none"
         raise GraphError("wrong number of inputs", reason="ARITY", got=str(len(inputs)), allowed=f"{len(signature.arguments)}: {names}")
-    given = inputs
-    if not signature.flat or any(x is None for x in inputs):
-        given = [leaf for a, tree in zip(signature.arguments, inputs, strict=True) for leaf in matched(tree, a.tree, a.name)]
-    return [as_input(leaf, declared, name) for leaf, (name, declared) in zip(given, signature.leaves, strict=True)]
+    if not signature.flat:
+        inputs = [leaf for a, tree in zip(signature.arguments, inputs, strict=True) for leaf in matched(tree, a.tree, a.name)]
+    return [*map(as_input, inputs, signature.declared, signature.names)]
 
 
-def _question(signature: Signature, key: tuple[Any, ...]) -> Question:
-    """Of askings, each followed by the shapes of its seeds if it has any."""
+def _question(signature: Signature, asked: Verbs, values: Sequence[Array]) -> Question:
+    """`values`: the inputs, then the seeds of each verb."""
     asks: list[Ask] = []
     gives: list[Giving] = []
-    names = [name for name, _ in signature.leaves]
-    parts = iter(key)
-    for one in parts:
-        assert isinstance(one, Asking)
-        shapes = next(parts) if one.seeds else ()
-        many = any(len(shape) > declared.rank for shape, (_, declared, _) in zip(shapes, one.seeds, strict=True))
-        query = one.query(many)
+    names = [*signature.names]
+    for verb, seed, options in asked:
+        one = asking(signature, verb, seed is not None, options)
+        shapes = [a.shape for a in values[len(names) : len(names) + len(one.seeds)]]
         seeds = {name: Type(declared.dtype, shape) for shape, (name, declared, _) in zip(shapes, one.seeds, strict=True)}
+        query = one.query(many=any(len(shape) > declared.rank for shape, (_, declared, _) in zip(shapes, one.seeds, strict=True)))
         names += [seed_name(len(asks), name) for name in seeds]
         asks.append(Ask(query, seeds))
         gives.append(giving(one, query))

@@ -18,7 +18,7 @@ from backsweep_engine.graph import Graph
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.plan.structure import Bound
-from backsweep_engine.ready import Ready
+from backsweep_engine.ready import Ready, make_ready
 
 from .calls import Question
 from .service import Progress, Service, Usage
@@ -52,7 +52,8 @@ class InProcess:
         self._lock = threading.Lock()
         self._works: dict[Any, Work] = {}
         self._read: dict[Any, tuple[str, ...]] = {}
-        self._ready: dict[Question, tuple[Ready, Work]] = {}
+        self._ready: dict[Question, tuple[Ready, int, int]] = {}
+        """and of each its blocks and workers"""
         self._calls = self._blocks = self._workers = 0
         self._seconds = 0.0
 
@@ -62,7 +63,7 @@ class InProcess:
 
     def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Answer]:
         started = time.monotonic()
-        ready, work = self._ready.get(question) or self._made_ready(question)
+        ready, blocks, workers = self._ready.get(question) or self._made_ready(question)
         stop = never if timeout is None else lambda: time.monotonic() - started > timeout
         if self._threads is None:
             answers = ready(values, stop, progress)
@@ -72,8 +73,9 @@ class InProcess:
         with self._lock:
             self._calls += 1
             self._seconds += time.monotonic() - started
-            self._blocks += work.promise.blocks
-            self._workers = max(self._workers, self._executor.lanes if work.plan.sweeps else 1)
+            self._blocks += blocks
+            if workers > self._workers:
+                self._workers = workers
         return answers
 
     def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
@@ -91,9 +93,10 @@ class InProcess:
     def __reduce__(self) -> tuple[Any, ...]:
         return InProcess, self._options
 
-    def _made_ready(self, question: Question) -> tuple[Ready, Work]:
+    def _made_ready(self, question: Question) -> tuple[Ready, int, int]:
         work = self._work(question)
-        made = Ready(work, self._executor, question.names, question.bound), work
+        workers = self._executor.lanes if work.plan.sweeps else 1
+        made = make_ready(work, self._executor, question.names, question.bound), work.promise.blocks, workers
         with self._lock:
             if len(self._ready) >= CACHED_PLANS:
                 self._ready.pop(next(iter(self._ready)))

@@ -209,27 +209,27 @@ class Function:
 
     def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None) -> Any:
         """The value."""
-        return self._one(inputs, "value", None, {}, timeout, progress)
+        return self._all(inputs, (("value", None, {}),), timeout, progress)[0]
 
     def gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The gradient of a scalar function, shaped like `wrt`."""
-        return self._one(inputs, "gradient", None, options, timeout, progress)
+        return self._all(inputs, (("gradient", None, options),), timeout, progress)[0]
 
     def value_and_gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """(value, gradient), in one pass."""
-        return self._one(inputs, "value_and_gradient", None, options, timeout, progress)
+        return self._all(inputs, (("value_and_gradient", None, options),), timeout, progress)[0]
 
     def jvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """J t, shaped like the output; `tangent` shaped like wrt, with one more leading axis for many."""
-        return self._one(inputs, "jvp", tangent, options, timeout, progress)
+        return self._all(inputs, (("jvp", tangent, options),), timeout, progress)[0]
 
     def vjp(self, *inputs: Any, cotangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """c J, shaped like wrt; `cotangent` shaped like the output, with one more leading axis for many."""
-        return self._one(inputs, "vjp", cotangent, options, timeout, progress)
+        return self._all(inputs, (("vjp", cotangent, options),), timeout, progress)[0]
 
     def hvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """H t of a scalar function, shaped like wrt; one more leading axis for many."""
-        return self._one(inputs, "hvp", tangent, options, timeout, progress)
+        return self._all(inputs, (("hvp", tangent, options),), timeout, progress)[0]
 
     def jacobian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows, columns or colours per block.
@@ -237,11 +237,11 @@ class Function:
         `layout="sparse"`: a scipy.sparse.csr_array over the ravels of all outputs and of all of `wrt`, whose
         pattern is the same at every point (it may hold zeros).
         """
-        return self._one(inputs, "jacobian", None, options, timeout, progress)
+        return self._all(inputs, (("jacobian", None, options),), timeout, progress)[0]
 
     def hessian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """All second derivatives of a scalar function: leaves input.shape + input.shape. `layout` as of `jacobian`."""
-        return self._one(inputs, "hessian", None, options, timeout, progress)
+        return self._all(inputs, (("hessian", None, options),), timeout, progress)[0]
 
     def hessian_diagonal(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The Hessian's diagonal, shaped like wrt.
@@ -249,7 +249,7 @@ class Function:
         `method`: "exact" (by colouring where the Hessian is sparse, else by n HVPs), "hvps" (n HVPs), or
         "estimate", Hutchinson's from `samples` random products drawn from `seed`: (value, standard_error).
         """
-        return self._one(inputs, "hessian_diagonal", None, options, timeout, progress)
+        return self._all(inputs, (("hessian_diagonal", None, options),), timeout, progress)[0]
 
     def gauss_newton(
         self, *inputs: Any, through: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
@@ -264,7 +264,7 @@ class Function:
 
         The scalar may depend on wrt through z only, else NOT_THROUGH: of a penalty too, name what it reads.
         """
-        return self._one(inputs, "gauss_newton", tangent, {"through": through, **options}, timeout, progress)
+        return self._all(inputs, (("gauss_newton", tangent, {"through": through, **options}),), timeout, progress)[0]
 
     def fisher(self, *inputs: Any, family: Family, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The Fisher information F = J' I(z) J of the model whose parameters z the function gives: the expectation, not an estimate.
@@ -274,7 +274,7 @@ class Function:
         the last axis, diag(p) - p p'. "poisson": logs of rates, exp(z). With `tangent` the product F t, shaped like wrt
         (one more leading axis for many), without it the matrix, as of `hessian`. (Amari 1998; Martens 2020.)
         """
-        return self._one(inputs, "fisher", tangent, {"family": family, **options}, timeout, progress)
+        return self._all(inputs, (("fisher", tangent, {"family": family, **options}),), timeout, progress)[0]
 
     def empirical_fisher(self, *inputs: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The sum over examples of g g', for a function that gives a log-likelihood per example and g the gradient of one.
@@ -285,7 +285,7 @@ class Function:
         curvature in size and direction (Kunstner, Hennig and Balles, Limitations of the Empirical Fisher
         Approximation, NeurIPS 2019).
         """
-        return self._one(inputs, "empirical_fisher", tangent, options, timeout, progress)
+        return self._all(inputs, (("empirical_fisher", tangent, options),), timeout, progress)[0]
 
     def check(self, *inputs: Any, gradient: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """A Verdict on the derivative at a point: on `gradient` if given, else on our own.
@@ -301,14 +301,14 @@ class Function:
         """
         if is_graph(gradient):
             own = Function(self.service, adjoined(self.signature, gradient, options.get("wrt")), self._sources)
-            return own._one(inputs, "check", None, options, timeout, progress)
-        return self._one(inputs, "check", gradient, options, timeout, progress)
+            return own._all(inputs, (("check", None, options),), timeout, progress)[0]
+        return self._all(inputs, (("check", gradient, options),), timeout, progress)[0]
 
     def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""
         count = len(self.signature.arguments)
         asked = [as_asked(verb) for verb in inputs_and_verbs[count:]]
-        return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress, stacklevel=3))
+        return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress))
 
     def explain(self, *inputs: Any, verb: str = "gradient", timeout: float | None = None, **options: Any) -> str:
         """The plan the service would choose for a verb, with its promise, as text."""
@@ -347,24 +347,22 @@ class Function:
 
         Path(path).write_bytes(encode_graph(self.graph))
 
-    def _one(self, inputs: Sequence[Any], verb: str, seed: Any, options: Mapping[str, Any], timeout: float | None, progress: Progress | None) -> Any:
-        return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)[0]
-
-    def _all(self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None, stacklevel: int) -> list[Any]:
+    def _all(self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None) -> list[Any]:
         question, values = posed(self.signature, inputs, asked)
         service = self.service
-        service._require_open()
+        if service._closed or service._pid != _process:
+            service._require_open()
         try:
             answers = service._transport.answer(question, values, timeout, progress)
         except Error as error:
             show(error, self._source(error.node))
             raise error from None
         results: list[Any] = []
-        for giving, answer in zip(question.giving, answers, strict=True):
+        for answer in answers:
             if answer.notes:
                 note, verb = answer.notes[0], asked[len(results)][0]
-                warnings.warn(f"{verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=stacklevel)
-            results.append(giving(answer))
+                warnings.warn(f"{verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=3)
+            results.append(question.giving[len(results)](answer))
         return results
 
     def _source(self, node: int | None) -> str:

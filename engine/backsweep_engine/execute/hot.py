@@ -76,13 +76,13 @@ class Hot:
         if plan.steady:
             return cold
         heat = self._heat_of(plan)
-        on = {plan.tier: cold}
+        once, tier = cold, plan.tier
 
         def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
-            tier = heat.tier
-            once = on.get(tier)
-            if once is None:
-                once = on[tier] = self._executor.once(plan.on(tier))
+            nonlocal once, tier
+            if heat.tier is not tier:
+                once = self._executor.once(plan.on(heat.tier))
+                tier = heat.tier  # last, for another thread
             outputs = once(inputs, stop)
             if not heat.waiting:
                 _count(plan, heat)

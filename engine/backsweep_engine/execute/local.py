@@ -25,13 +25,8 @@ def batched(each: Graph, shared: int, width: int, tier: Tier) -> Program:
 
 
 def once_of(plan: Plan) -> Once:
-    """`once` on the plan's tier. The program is looked up at each run, so that those in use are kept."""
-    graph, tier = plan.once, plan.tier
-
-    def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
-        return program_of(graph, tier).run(inputs, stop)
-
-    return run
+    """`once` on the plan's tier: who holds it holds its program, whatever is evicted meanwhile."""
+    return program_of(plan.once, plan.tier).ready()
 
 
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:

@@ -26,13 +26,13 @@ from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
 from ..transforms.expand import expand
-from .executor import Array, Run, Stop, never
+from .executor import Array, Once, Run, Stop, never
 from .native.parts import Falling, loop_code, region_code, whole_code
 from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
-from .workspace import Pool, Workspace
+from .workspace import Pool
 
 MAX_NATIVE = 128
 """Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
@@ -161,18 +161,33 @@ class Program:
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        outs = [np.empty(shape, dtype) for shape, dtype in self._outs]
-        if self._whole is not None and self._whole(inputs, outs, stop):
-            return outs
-        workspace: Workspace | None = None
-        try:
-            if self._straight is not None:
-                self._straight(inputs, outs, stop)
+        return self.ready()(inputs, stop)
+
+    def ready(self) -> Once:
+        """`run`, all told that does not change from call to call. It holds the program; the program does not hold it."""
+        empty, types = np.empty, self._outs
+        whole, straight, stepped = self._whole, self._straight, self._stepped
+
+        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+            outs = [empty(shape, dtype) for shape, dtype in types]
+            if whole is not None:
+                if whole(inputs, outs, stop):
+                    return outs
+            elif straight is not None:
+                straight(inputs, outs, stop)
                 return outs
-            workspace = self._pool.take()
-            warm, self._runs = self._runs > 0, 1
-            if workspace.run is None or warm > workspace.warm:
-                workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
+            stepped(inputs, outs, stop)
+            return outs
+
+        return run
+
+    def _stepped(self, inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+        """The steps in a workspace."""
+        workspace = self._pool.take()
+        warm, self._runs = self._runs > 0, 1
+        if workspace.run is None or warm > workspace.warm:
+            workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
+        try:
             workspace.context.run(workspace.run, inputs, outs, stop)
         except Error as error:
             raise _located(error) from None
@@ -183,9 +198,7 @@ class Program:
             node, op = (place.origin, place.op) if place else (None, "")
             raise Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node, op=op) from error
         finally:
-            if workspace is not None:
-                self._pool.give_back(workspace)
-        return outs
+            self._pool.give_back(workspace)
 
     def bind(self, memory: Array, warm: bool = True) -> Run:
         """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
