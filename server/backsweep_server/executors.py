@@ -13,7 +13,7 @@ from backsweep_engine.answer import Work
 from backsweep_engine.check.rounds import plan_check
 from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.cluster.platform import numeric_platform
-from backsweep_engine.execute.executor import Block, Executor, Stop, Values
+from backsweep_engine.execute.executor import Block, Executor, Once, Stop, Values
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.execute.spread import Choice, Spread
@@ -86,6 +86,9 @@ class Counted:
     def name(self) -> str:
         """Of the executor that computed the blocks so far."""
         return "cluster" if max(self.workers, default=-1) >= 0 else "local"
+
+    def once(self, plan: Plan) -> Once:
+        return self._executor.once(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         for block in self._executor.blocks(plan, values, stop):

@@ -48,11 +48,19 @@ class Block(NamedTuple):
     attempts: int = 1
 
 
+Once = Callable[[Sequence[Array], Stop], list[Array]]
+"""A plan's `once`, ready to be run: its inputs in order, C-contiguous and apart; its outputs, owned."""
+
+
 class Executor(Protocol):
     """Runs plans. `lanes`: how many blocks it works on at once."""
 
     @property
     def lanes(self) -> int: ...
+
+    def once(self, plan: Plan) -> Once:
+        """What `blocks` runs the plan's `once` by: of a plan without sweeps that is all. In this process; may be called by several threads at once."""
+        ...
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         """Every block of the plan, exactly once. Closing the iterator ends the work."""

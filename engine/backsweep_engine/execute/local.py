@@ -13,7 +13,7 @@ from ..graph import Graph
 from ..plan.plan import Axis, Plan, Sweep, Tier
 from ..plan.seeds import made
 from ..transforms.batch import batch
-from .executor import Array, Block, Stop, Values
+from .executor import Array, Block, Once, Stop, Values
 from .program import Program, program_of
 
 
@@ -24,10 +24,15 @@ def batched(each: Graph, shared: int, width: int, tier: Tier) -> Program:
     return program_of(replace(batch(each, mask, width), factors=each.factors), tier)
 
 
+def once_of(plan: Plan) -> Once:
+    """`once` on the plan's tier: who holds it holds its program, whatever is evicted meanwhile."""
+    return program_of(plan.once, plan.tier).ready()
+
+
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
     """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
     once = plan.once
-    results = program_of(once, plan.tier).run([values[name] for name in once.input_names], stop)
+    results = once_of(plan)([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
@@ -54,6 +59,9 @@ class Local:
     """The executor without workers."""
 
     lanes = 1
+
+    def once(self, plan: Plan) -> Once:
+        return once_of(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         whole, pool = run_once(plan, values, stop)

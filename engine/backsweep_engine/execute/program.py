@@ -26,7 +26,7 @@ from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
 from ..transforms.expand import expand
-from .executor import Array, Run, Stop, never
+from .executor import Array, Once, Run, Stop, never
 from .native.parts import Falling, loop_code, region_code, whole_code
 from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
@@ -81,7 +81,8 @@ class Program:
         self._programs: dict[str, Program] = {}
         self._lay_out(graph)
         numbers = scalar_graph(graph)
-        self._straight = None if numbers is None else straight(graph, numbers)
+        self._straight: Run | None = None if numbers is None else straight(graph, numbers)()
+        """on Python's numbers: no memory, and nothing of NumPy's that could warn"""
         self._runs = 0
         self._pool = Pool(self.layout.arena_bytes)
 
@@ -160,9 +161,28 @@ class Program:
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        outs = [np.empty(shape, dtype) for shape, dtype in self._outs]
-        if self._whole is not None and self._whole(inputs, outs, stop):
+        return self.ready()(inputs, stop)
+
+    def ready(self) -> Once:
+        """`run`, all told that does not change from call to call. It holds the program; the program does not hold it."""
+        empty, types = np.empty, self._outs
+        whole, straight, stepped = self._whole, self._straight, self._stepped
+
+        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+            outs = [empty(shape, dtype) for shape, dtype in types]
+            if whole is not None:
+                if whole(inputs, outs, stop):
+                    return outs
+            elif straight is not None:
+                straight(inputs, outs, stop)
+                return outs
+            stepped(inputs, outs, stop)
             return outs
+
+        return run
+
+    def _stepped(self, inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+        """The steps in a workspace."""
         workspace = self._pool.take()
         warm, self._runs = self._runs > 0, 1
         if workspace.run is None or warm > workspace.warm:
@@ -179,12 +199,11 @@ class Program:
             raise Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node, op=op) from error
         finally:
             self._pool.give_back(workspace)
-        return outs
 
     def bind(self, memory: Array, warm: bool = True) -> Run:
         """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
         if self._straight is not None:
-            return self._straight()
+            return self._straight
         values: list[Any] = [None] * (self._results_slot(len(self._outs)))
         for slot, array in self.constants.items():
             values[slot] = array
