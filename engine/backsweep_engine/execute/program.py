@@ -28,11 +28,12 @@ from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
 from ..transforms.expand import expand
 from .executor import Array, Run, Stop, never
+from .kernels import kernel
 from .native.parts import Compiled, Falling, loop_code, region_code, whole_code
 from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
 from .structured import Runner, runner
-from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
+from .tiles import FLOPS_BETWEEN_STOPS, Tiled
 from .workspace import Pool
 
 MAX_NATIVE = 128
@@ -103,7 +104,7 @@ class Program:
         for unit in self.layout.units:
             node = graph.nodes[unit.nodes[0]]
             if not node.operands:
-                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(node)[0]()
+                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(graph, node)[0]()
                 continue
             step = self._step(graph, unit)
             for slot, ref in [(self._slot(Ref(i, r)), Ref(i, r)) for i in unit.nodes for r in range(len(graph.nodes[i].types))]:
@@ -153,7 +154,7 @@ class Program:
         if any(self._is_part(ref, i) for ref in node.operands):
             rest, call = _completed(graph, node, [self._is_part(ref, i) for ref in node.operands])
             return Step("ufunc", call, tuple([operands[k] for k in rest]), results, place_of(node))
-        call, positional = kernel(node)
+        call, positional = kernel(graph, node)
         return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
 
     def _is_part(self, ref: Ref, whole: int) -> bool:

@@ -8,7 +8,6 @@ FINDINGS: relu'(0) = 0, abs'(0) = 0, ties of maximum and minimum split evenly.
 
 from __future__ import annotations
 
-from cmath import isfinite
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -139,17 +138,10 @@ pointwise(
 )
 
 
-def _one_number(x: Array) -> Any:
-    """Infinite or NaN if any of x is."""
-    if x.size > 4096:
-        return np.add.reduce(x, None)
-    return x.dot(x) if x.ndim == 1 else np.vdot(x, x)  # BLAS is called in a third of the time
-
-
 def _scale(p: Array, t: Array, out: Array = None) -> Array:
     product = np.multiply(p, t, out=out)
-    # One number tells the usual case, all finite; one that overflows only costs the second look.
-    if isfinite(_one_number(product)):
+    # One number tells the usual case, all finite; a sum that overflows only costs the second look.
+    if np.isfinite(np.add.reduce(product, None)):
         return product
     if out is None:
         return np.where(np.equal(t, 0), t, product)

@@ -32,8 +32,8 @@ SECONDS_OF_OPERATION, SECONDS_OF_CALL = 0.009e-6, 0.06e-6
 SECONDS_IN, SECONDS_OUT = 0.03e-6, 0.045e-6
 """A number of a slice, from its array to a trip, and one that is stacked."""
 
-SECONDS_OF_KERNEL = 0.45e-6
-"""A kernel of NumPy on a few numbers."""
+SECONDS_OF_KERNEL, SECONDS_IN_LOOP = 0.3e-6, 0.45e-6
+"""A kernel of NumPy on a few numbers; and in a loop, with its share of what a trip takes to hand over its slices."""
 
 SECONDS_OF_ARRAY, SECONDS_OF_ENTRY = 0.1e-6, 0.012e-6
 """From an array to Python's numbers or back."""
@@ -119,7 +119,7 @@ def scalar_loop(node: Node) -> ScalarLoop | None:
     slices = graph.input_types[carries : carries + attributes.get("slices", 0)]
     given, stacked = sum(t.size for t in slices), sum(t.size for t in graph.output_types[carries:])
     seconds = body.seconds + (condition.seconds if condition else 0.0) + given * SECONDS_IN + stacked * SECONDS_OUT
-    if seconds > SECONDS_OF_KERNEL * (_kernels(graph) + 1):
+    if seconds > SECONDS_IN_LOOP * (_kernels(graph) + 1):
         return None
     return ScalarLoop(body, condition, counters, CHUNK * (given + stacked) * BYTES_OF_NUMBER, seconds)
 
@@ -150,7 +150,7 @@ def scalars(graph: Graph) -> Scalars | None:
 
 
 def _scalars(graph: Graph) -> Scalars | None:
-    most = SECONDS_OF_KERNEL * _kernels(graph)
+    most = SECONDS_IN_LOOP * (_kernels(graph) + 1)
     entries = sum(n.types[0].size for n in graph.nodes[graph.arity :] if lookup(n.op).pointwise)
     if entries * SECONDS_OF_OPERATION > 2 * most:
         return None  # told at once; entries may also turn out to be computed already
