@@ -70,7 +70,7 @@ def _spread(shape: tuple[int, ...], dtype: np.dtype[Any], strides: tuple[int, ..
 
 def _pad(types: Sequence[Type], type: Type, low: Sequence[int], high: Sequence[int], interior: Sequence[int]) -> Callable[..., Any]:
     step = [k + 1 for k in interior]
-    place = (*[slice(a, a + max(0, n - 1) * k + 1 if n else a, k) for a, n, k in zip(low, types[0].shape, step, strict=True)], ...)
+    place: Any = (*[slice(a, a + max(0, n - 1) * k + 1 if n else a, k) for a, n, k in zip(low, types[0].shape, step, strict=True)], ...)
 
     def pad(x: Array, out: Array) -> None:
         out.fill(0)

@@ -16,6 +16,9 @@ from .price import price
 MOST_BYTES = 1 << 20
 """A loop may stack so much more when it is lifted, or as much as it is given and yields: no more than a core's cache."""
 
+PAYS = 0.8
+"""Of its price a lifted loop may cost at most so much: where the work itself takes the time, memory is not spent on a little less of it."""
+
 SHORTEST = 4
 """Trips of a loop worth lifting."""
 
@@ -46,7 +49,7 @@ def _better(graph: Graph, node: Node) -> Graph | None:
     room += _made_bytes(whole)
     for ahead, behind in ((True, True), (False, True), (True, False), (False, False)):
         found = lifted(node, ahead, behind)
-        if found is not None and _made_bytes(found) <= room and price(found) < cost:
+        if found is not None and _made_bytes(found) <= room and price(found) < PAYS * cost:
             return found
     return None
 
