@@ -22,16 +22,18 @@ from ..errors import Cancelled, Error, Fault
 from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Structured, lookup
 from ..plan.cost import node_cost
+from ..plan.loops import relieved
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
 from ..transforms.expand import expand
 from .executor import Array, Once, Run, Stop, never
-from .native.parts import Falling, loop_code, region_code, whole_code
+from .kernels import kernel
+from .native.parts import Compiled, Falling, loop_code, region_code, whole_code
 from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
 from .structured import Runner, runner
-from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
+from .tiles import FLOPS_BETWEEN_STOPS, Tiled
 from .workspace import Pool
 
 MAX_NATIVE = 128
@@ -57,15 +59,22 @@ class Step(NamedTuple):
 class Program:
     """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
 
-    It holds the graph's nodes but not the graph, by which `program_of` remembers it.
+    It holds the graph's nodes but not the graph, by which `program_of` remembers it. `loops_whole`: whether loops are run as they
+    stand, not relieved; None: where all of them are compiled.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
         graph = expand(graph)
         self._whole = whole_code(graph, tier)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
-        self.layout: Layout = layout(graph)
+        codes = _loop_codes(graph, self._tier)
+        self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
+        self.layout: Layout = layout(graph, self._loops_whole)
+        if not self._loops_whole and relieved(graph) is not graph:
+            graph = relieved(graph)
+            codes = _loop_codes(graph, self._tier)
+        self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
         self._arity = graph.arity
@@ -96,7 +105,7 @@ class Program:
         for unit in self.layout.units:
             node = graph.nodes[unit.nodes[0]]
             if not node.operands:
-                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(node)[0]()
+                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(graph, node)[0]()
                 continue
             step = self._step(graph, unit)
             for slot, ref in [(self._slot(Ref(i, r)), Ref(i, r)) for i in unit.nodes for r in range(len(graph.nodes[i].types))]:
@@ -138,7 +147,7 @@ class Program:
         if isinstance(op.derivative, Structured):
             contiguous = [self.layout.contiguous[ref.node] for ref in node.operands]
             part = runner(node, self._held)
-            code = loop_code(node, [graph.type_of(ref) for ref in node.operands], self._tier)
+            code = self._loop_codes.get(i)
             self._runners.append((_Contiguous(Falling(code, part) if code else part, contiguous), unit.scratch))
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
@@ -146,7 +155,7 @@ class Program:
         if any(self._is_part(ref, i) for ref in node.operands):
             rest, call = _completed(graph, node, [self._is_part(ref, i) for ref in node.operands])
             return Step("ufunc", call, tuple([operands[k] for k in rest]), results, place_of(node))
-        call, positional = kernel(node)
+        call, positional = kernel(graph, node)
         return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
 
     def _is_part(self, ref: Ref, whole: int) -> bool:
@@ -156,7 +165,7 @@ class Program:
     def _held(self, held: Graph) -> Program:
         """Equal graphs have one program, wherever in this graph they are held."""
         if held.fingerprint not in self._programs:
-            self._programs[held.fingerprint] = program_of(held, self._tier)
+            self._programs[held.fingerprint] = program_of(held, self._tier, self._loops_whole)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
@@ -274,6 +283,12 @@ class Program:
         return source.compiled()
 
 
+def _loop_codes(graph: Graph, tier: Tier) -> dict[int, Compiled | None]:
+    """The loops of a graph, by node, and their code."""
+    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
+    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
+
+
 def _located(error: Error) -> Error:
     """With the outermost node of those it arose in: that one is of the caller's graph."""
     place = place_in(error.__traceback__)
@@ -333,10 +348,10 @@ _programs: dict[int, Program] = {}
 """By the id of a graph that lives: an entry goes when its graph does. (A WeakKeyDictionary costs 0.3 us more a look.)"""
 
 
-def program_of(graph: Graph, tier: Tier = Tier.NUMPY) -> Program:
+def program_of(graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = None) -> Program:
     """The program of a graph, made once for as long as the graph lives; on the native tier, as long as it is among the last used."""
     if tier is Tier.NATIVE:
-        return _native(graph)
+        return _native(graph, loops_whole)
     program = _programs.get(id(graph))
     if program is None:
         program = Program(graph)
@@ -347,8 +362,8 @@ def program_of(graph: Graph, tier: Tier = Tier.NUMPY) -> Program:
 
 
 @lru_cache(maxsize=MAX_NATIVE)
-def _native(graph: Graph) -> Program:
-    return Program(graph, Tier.NATIVE)
+def _native(graph: Graph, loops_whole: bool | None) -> Program:
+    return Program(graph, Tier.NATIVE, loops_whole)
 
 
 def alone(graph: Graph, node: Node) -> Program:
