@@ -114,14 +114,13 @@ def layout(graph: Graph) -> Layout:
             needs, written = cost.workspace, tuple([Ref(nodes[0], r) for r in range(len(node.types))])
             if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
                 needs += cost.copies
-            held = graphs_run(node)
-            if held:
+            if node.attributes and (held := graphs_run(node)):
                 inner = [layout(g) for g in held]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:
                 constants += 0 if lookup(node.op).view else sum([t.nbytes for t in node.types])
-        over = _written_over(graph, node, root, contiguous, free) if region is None else None
+        over = _written_over(graph, node, root, contiguous, free) if free and region is None else None
         for ref in written:
             if ref in result or root[ref.node] != ref.node or not graph.nodes[ref.node].operands:
                 continue

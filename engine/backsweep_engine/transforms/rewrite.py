@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import GraphError
-from ..graph import Builder, Graph, Node, Ref, Type
+from ..graph import Builder, Graph, Node, Ref, Type, first
 from ..ops.term import Term
 
 
@@ -49,12 +49,15 @@ def terms(builder: Builder, node: Node, operands: Sequence[Term]) -> tuple[Term,
     """The results of the node's op applied to other operands of the same types."""
     index = builder.again(node, tuple([t.ref for t in operands]))
     if len(node.types) == 1:
-        return (Term(builder, Ref(index)),)
+        return (Term(builder, first(index)),)
     return tuple([Term(builder, Ref(index, r)) for r in range(len(node.types))])
 
 
 def inline(builder: Builder, graph: Graph, operands: Sequence[Term], *, keep_origin: bool = True) -> list[Term]:
     """The graph's nodes added to `builder` with its inputs replaced by `operands`; its outputs."""
+    if keep_origin and len(builder.nodes) == graph.arity and all(t.builder is builder and t.ref == (i, 0) for i, t in enumerate(operands)):
+        builder.take(graph)
+        return [Term(builder, ref) for ref in graph.outputs]
     rewrite = Rewrite(graph, builder)
     rewrite.values.extend((t,) for t in operands)
     before = builder.origin

@@ -54,7 +54,7 @@ def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int], seed:
             continue
         node = nodes[i]
         cs = [cotangents.pop((i, r), None) for r in range(len(node.types))]
-        if all(c is None for c in cs):
+        if not [c for c in cs if c is not None]:
             continue
         builder.origin = node.origin
         flags = [dependent[n] for n, _ in node.operands]
