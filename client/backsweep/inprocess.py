@@ -18,6 +18,7 @@ from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.plan.structure import Bound
 from backsweep_engine.request import Request
+from backsweep_engine.stopping import Stop, never
 
 from .calls import Call
 from .service import Progress, Service, Usage
@@ -62,11 +63,8 @@ class InProcess:
 
     def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
         started = time.monotonic()
-        work = self._recent.get(call.request) or self._work(call)
-
-        def stop() -> bool:
-            return timeout is not None and time.monotonic() - started > timeout
-
+        stop = _until(timeout)
+        work = self._recent.get(call.request) or self._work(call, stop)
         collected = Collected(work)
         done = 0
         with self._limited():
@@ -84,7 +82,7 @@ class InProcess:
         return collected.answers()
 
     def explain(self, call: Call, timeout: float | None) -> str:
-        return describe(self._work(call).plan)
+        return describe(self._work(call, _until(timeout)).plan)
 
     def engine_version(self, timeout: float | None) -> str:
         return backsweep_engine.__version__
@@ -98,7 +96,7 @@ class InProcess:
     def __reduce__(self) -> tuple[Any, ...]:
         return InProcess, self._options
 
-    def _work(self, call: Call) -> Work:
+    def _work(self, call: Call, stop: Stop) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""
         request = call.request
         asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)), call.bound)
@@ -107,7 +105,7 @@ class InProcess:
         key = (asked, tuple(bound.digest(name) for name in read))
         work = self._works.get(key)
         if work is None:
-            work = prepare(request, self._budget, bound.arrays)
+            work = prepare(request, self._budget, bound.arrays, stop)
             with self._lock:
                 # Other values may have other arrays read: keys name all that ever were.
                 read = self._read[asked] = tuple(sorted({*self._read.get(asked, ()), *work.plan.read}))
@@ -132,6 +130,13 @@ class InProcess:
             raise Error("threads= needs threadpoolctl", reason="NOT_INSTALLED", hint="pip install threadpoolctl, or leave threads=None") from None
         limit: AbstractContextManager[Any] = threadpool_limits(self._threads)
         return limit
+
+
+def _until(timeout: float | None) -> Stop:
+    if timeout is None:
+        return never
+    end = time.monotonic() + timeout
+    return lambda: time.monotonic() > end
 
 
 def _ask_key(ask: Ask) -> Any:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import GraphError
+from .stopping import paced
 
 OP_SET = 1
 """Version of the op table: the meaning of (op name, op_set) never changes."""
@@ -167,7 +168,7 @@ class Graph:
     def fingerprint(self) -> str:
         """Structural key (hex SHA-256): equal graphs with equal names, attributes and constants by bytes."""
         hasher = hashlib.sha256(f"{self.op_set} {self.arity}".encode())
-        for node in self.nodes:
+        for node in paced(self.nodes):
             key = (node.op, node.operands, attributes_key(node.attributes), [str(t) for t in node.types])
             hasher.update(repr(key).encode())
         hasher.update(repr((self.outputs, self.output_names, *sorted(self.factors))).encode())
@@ -273,7 +274,7 @@ class Builder:
     def _know(self) -> None:
         """Nodes that were taken are found when something is added for the first time: most graphs end where they were taken."""
         self._unknown = False
-        for i, node in enumerate(self.nodes):
+        for i, node in enumerate(paced(self.nodes)):
             if node.op != "input":
                 self._known[node.op].setdefault((node.operands, attributes_key(node.attributes)) if node.attributes else node.operands, i)
 
@@ -338,7 +339,7 @@ def _pruned(nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[tupl
     live = [False] * len(nodes)
     for _, ref in outputs:
         live[ref.node] = True
-    for i in range(len(nodes) - 1, -1, -1):
+    for i in paced(range(len(nodes) - 1, -1, -1)):
         if live[i]:
             for n, _ in nodes[i].operands:
                 live[n] = True
@@ -348,7 +349,7 @@ def _pruned(nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[tupl
     moved = [_NOWHERE] * len(nodes)
     kept = []
     still = True  # no node so far has another number than before
-    for i, old in enumerate(order):
+    for i, old in enumerate(paced(order)):
         node = nodes[old]
         moved[old] = first(i)
         still = still and i == old

@@ -25,33 +25,19 @@ from ..plan.cost import node_cost
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
+from ..stopping import paced, stoppable
 from ..transforms.expand import expand
 from .executor import Array, Run, Stop, never
 from .native.parts import Falling, loop_code, region_code, whole_code
 from .scalars import straight
-from .source import Place, Source, halt, names, place_in, place_of, unpacked
+from .source import halt, place_in, place_of
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
 from .workspace import Pool
+from .written import Bind, Step, written
 
 MAX_NATIVE = 128
 """Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
-
-
-class Step(NamedTuple):
-    """`form` on the values in slots `operands`, results to slots `results`.
-
-    "ufunc": call(*operands, result). "kernel": call(*operands, out=result), a tuple for several. "view": the result is what
-    call(*operands) returns. "runner": the runner number `call`, bound to the workspace, on both as sequences and on stop.
-    """
-
-    form: str
-    call: Any
-    operands: tuple[int, ...]
-    results: tuple[int, ...]
-    place: Place
-    ask: bool = False
-    """whether stop() is asked before it"""
 
 
 class Program:
@@ -92,7 +78,7 @@ class Program:
         kept = set(range(self._arity)) | set(self._results)
         """slots that are there only once a call runs"""
         flops = 0
-        for unit in self.layout.units:
+        for unit in paced(self.layout.units):
             node = graph.nodes[unit.nodes[0]]
             if not node.operands:
                 self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(node)[0]()
@@ -165,9 +151,10 @@ class Program:
             return outs
         workspace = self._pool.take()
         warm, self._runs = self._runs > 0, 1
-        if workspace.run is None or warm > workspace.warm:
-            workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
         try:
+            if workspace.run is None or warm > workspace.warm:
+                with stoppable(stop):
+                    workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
             workspace.context.run(workspace.run, inputs, outs, stop)
         except Error as error:
             raise _located(error) from None
@@ -196,8 +183,7 @@ class Program:
         bound = [part.bind(memory[at : at + size], warm) for part, (at, size) in self._runners]
         if not warm:
             return self._interpreter(values, bound)
-        run: Run = self._make([values[slot] for slot in self._held_slots], bound)
-        return run
+        return self._written(values, bound)
 
     def _interpreter(self, ready: Sequence[Any], bound: Sequence[Run]) -> Run:
         """The steps one by one, for the call that would not wait for generated code."""
@@ -225,34 +211,9 @@ class Program:
         return interpreted
 
     @cached_property
-    def _held_slots(self) -> list[int]:
-        """Slots of arena and constants, and of their views, that steps use."""
-        there = {slot for slot, _, _ in self._views} | set(self.constants) | {step.results[0] for step in self._fixed}
-        return sorted(there & {slot for step in self._steps for slot in (*step.operands, *step.results)})
-
-    @cached_property
-    def _make(self) -> Callable[..., Run]:
-        source = Source()
-        source.line(0, "def make(held, bound):")
-        source.line(1, unpacked("v", self._held_slots, "held"))
-        source.line(1, unpacked("b", range(len(self._runners)), "bound"))
-        source.line(1, "def run(inputs, outputs, stop):")
-        source.line(2, unpacked("v", range(self._arity), "inputs"))
-        source.line(2, unpacked("v", sorted(self._results, key=self._results.__getitem__), "outputs"))
-        for step in self._steps:
-            if step.ask:
-                source.line(2, "if stop(): halt()")
-            operands, results = names("v", step.operands), names("v", step.results)
-            call = f"b{step.call}" if step.form == "runner" else source.give(step.call)
-            text = {
-                "ufunc": f"{call}({operands}{results})",
-                "view": f"{results.rstrip(', ')} = {call}({operands})",
-                "kernel": f"{call}({operands}out={results.rstrip(', ') if len(step.results) == 1 else f'({results})'})",
-                "runner": f"{call}(({operands}), ({results}), stop)",
-            }[step.form]
-            source.line(2, text, step.place)
-        source.line(1, "return run")
-        return source.compiled()
+    def _written(self) -> Bind:
+        standing = {slot for slot, _, _ in self._views} | set(self.constants) | {step.results[0] for step in self._fixed}
+        return written(self._steps, self._arity, self._results, standing)
 
 
 def _located(error: Error) -> Error:
@@ -314,13 +275,14 @@ _programs: dict[int, Program] = {}
 """By the id of a graph that lives: an entry goes when its graph does. (A WeakKeyDictionary costs 0.3 us more a look.)"""
 
 
-def program_of(graph: Graph, tier: Tier = Tier.NUMPY) -> Program:
+def program_of(graph: Graph, tier: Tier = Tier.NUMPY, stop: Stop = never) -> Program:
     """The program of a graph, made once for as long as the graph lives; on the native tier, as long as it is among the last used."""
     if tier is Tier.NATIVE:
         return _native(graph)
     program = _programs.get(id(graph))
     if program is None:
-        program = Program(graph)
+        with stoppable(stop):
+            program = Program(graph)
         # Two threads may make it at once; both are equal and either is kept.
         _programs[id(graph)] = program
         weakref.finalize(graph, _programs.pop, id(graph), None).atexit = False

@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..graph import Graph, Node, Ref, Type
 from ..ops.op import Op, lookup
+from ..stopping import paced
 from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
 from .regions import Region, regions, units
@@ -101,7 +102,7 @@ def layout(graph: Graph) -> Layout:
     placed: set[int] = set()
     made = []
     temporary = constants = 0
-    for u, nodes in enumerate(order):
+    for u, nodes in enumerate(paced(order)):
         region = by_nodes.get(nodes)
         node = graph.nodes[nodes[0]]
         free = {i for i in dying[u] if i in placed and i not in hosts}
@@ -159,7 +160,7 @@ def _hosts(graph: Graph, root: Sequence[int], result: Mapping[Ref, int]) -> dict
     For each such node, the node it is a part of, and where in it, in bytes.
     """
     hosts: dict[int, tuple[int, int]] = {}
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         if node.op not in ("pad", "concat") or Ref(i) in result or not node.types[0].size:
             continue
@@ -183,7 +184,7 @@ def _needed(graph: Graph, order: Sequence[tuple[int, ...]], found: Mapping[tuple
     """Without what only regions read that spell it anew: views, constants, values cheaper to make again."""
     needed = {ref.node for ref in graph.outputs}
     kept = []
-    for nodes in reversed(order):
+    for nodes in paced(order[::-1]):
         if nodes in found or nodes[0] in needed:
             kept.append(nodes)
             needed.update(ref.node for ref in _reads(graph, nodes, found))
@@ -234,7 +235,7 @@ def _roots(graph: Graph) -> tuple[list[int], list[bool], list[bool]]:
     """The node in whose memory each node lives, which view ops have to copy, and which values are known to be contiguous."""
     root, copied = list(range(len(graph.nodes))), [False] * len(graph.nodes)
     contiguous = [True] * len(graph.nodes)
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         op = lookup(node.op)
         if not op.view:

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import GraphError
 from ..graph import Builder, Graph, Node, Ref, Type, first
 from ..ops.term import Term
+from ..stopping import paced
 
 
 class Rewrite:
@@ -29,7 +30,7 @@ class Rewrite:
         New nodes made meanwhile get the node's origin.
         """
         values, builder = self.values, self.builder
-        for node in self.graph.nodes[self.graph.arity :]:
+        for node in paced(self.graph.nodes[self.graph.arity :]):
             builder.origin = node.origin
             yield node, tuple([values[n][r] for n, r in node.operands])
 
@@ -87,7 +88,7 @@ def reached(graph: Graph, inputs: Sequence[int]) -> list[bool]:
     mask = [False] * len(graph.nodes)
     for i in inputs:
         mask[i] = True
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         for n, _ in graph.nodes[i].operands:
             if mask[n]:
                 mask[i] = True
