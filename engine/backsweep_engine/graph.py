@@ -94,6 +94,11 @@ def first(node: int) -> Ref:
     return _FIRST[node]
 
 
+def results_of(node: int, count: int) -> tuple[Ref, ...]:
+    """All results of a node."""
+    return (first(node),) if count == 1 else tuple([Ref(node, r) for r in range(count)])
+
+
 Attribute = Any
 """bool, int, float, str, tuple of ints, np.dtype, read-only np.ndarray of at most 1 KiB, or Graph."""
 

@@ -17,7 +17,7 @@ from .settings import SettingError, Settings, from_environment
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-COLLECT_AFTER = (20_000, 10, 10)
+COLLECT_AFTER = (20_000, 10, 50)
 """New objects between two looks for cycles. Graphs have none, and with Python's own 700 a fifth of deriving a large one was looking."""
 
 

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import Cancelled, Error, Fault
-from ..graph import Graph, Node, Ref, Type
+from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Structured, lookup
-from ..plan.cost import node_cost
+from ..plan.cost import costs
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
@@ -38,6 +38,10 @@ from .written import Bind, Step, written
 
 MAX_NATIVE = 128
 """Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
+
+
+STEP_FLOPS = 2000
+"""What entering a kernel takes the time of: stop() is asked between many small ones too."""
 
 
 class Program:
@@ -77,26 +81,27 @@ class Program:
     def _lay_out(self, graph: Graph) -> None:
         kept = set(range(self._arity)) | set(self._results)
         """slots that are there only once a call runs"""
-        flops = 0
+        spent, flops = costs(graph), 0
         for unit in paced(self.layout.units):
             node = graph.nodes[unit.nodes[0]]
             if not node.operands:
                 self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(node)[0]()
                 continue
             step = self._step(graph, unit)
-            for slot, ref in [(self._slot(Ref(i, r)), Ref(i, r)) for i in unit.nodes for r in range(len(graph.nodes[i].types))]:
-                if ref in self.layout.place:
-                    self._views.append((slot, self.layout.place[ref], graph.type_of(ref)))
+            for i in unit.nodes:
+                for ref in results_of(i, len(graph.nodes[i].types)):
+                    if ref in self.layout.place:
+                        self._views.append((self._slot(ref), self.layout.place[ref], graph.type_of(ref)))
             if step.form == "view":
                 if step.operands[0] not in kept:
                     self._fixed.append(step)
                     continue
                 kept.update(step.results)
             if step.form != "runner":
-                flops += node_cost(graph, node).flops
+                flops += STEP_FLOPS + spent[unit.nodes[0] - self._arity].flops
             ask = step.form == "runner" or flops > FLOPS_BETWEEN_STOPS
             flops = 0 if ask else flops
-            self._steps.append(step._replace(ask=ask))
+            self._steps.append(step._replace(ask=True) if ask else step)
         given = {k: slot for slot, k in self._results.items()}
         for k, ref in enumerate(graph.outputs):
             if k not in given:
@@ -128,7 +133,7 @@ class Program:
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
             return Step("ufunc", _reshaped, operands, results, place_of(node))
-        if any(self._is_part(ref, i) for ref in node.operands):
+        if self.layout.hosted and any(self._is_part(ref, i) for ref in node.operands):
             rest, call = _completed(graph, node, [self._is_part(ref, i) for ref in node.operands])
             return Step("ufunc", call, tuple([operands[k] for k in rest]), results, place_of(node))
         call, positional = kernel(node)
@@ -175,8 +180,8 @@ class Program:
         values: list[Any] = [None] * (self._results_slot(len(self._outs)))
         for slot, array in self.constants.items():
             values[slot] = array
-        for slot, at, type in self._views:
-            values[slot] = memory[at : at + type.nbytes].view(type.dtype).reshape(type.shape)
+        for slot, at, type in paced(self._views):
+            values[slot] = np.ndarray(type.shape, type.dtype, memory, at)
         with np.errstate(all="ignore"):
             for step in self._fixed:
                 values[step.results[0]] = step.call(*[values[slot] for slot in step.operands])

@@ -48,7 +48,7 @@ def written(steps: Sequence[Step], arity: int, results: Mapping[int, int], stand
     blank = [None] * (len(moving) - len(given))
 
     def bind(values: Sequence[Any], runners: Sequence[Run]) -> Run:
-        runs: list[Callable[..., None]] = [part(values, runners) for part in parts]
+        runs: list[Callable[..., None]] = [part(values, runners) for part in paced(parts, 4)]
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop) -> None:
             carried = [*inputs, *outputs, *blank]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
-from ..graph import DTYPES, MAX_CONSTANT_BYTES, Builder, Ref, Type, first
+from ..graph import DTYPES, MAX_CONSTANT_BYTES, Builder, Ref, Type, results_of
 from .op import emit, lookup
 from .refusals import SPARSE
 from .term import TRACING, Term
@@ -39,8 +39,7 @@ def call_several(builder: Builder, name: str, *operands: Term, **attributes: Any
         node = emit(builder, name, [t.ref if t.builder is builder else adopt(t, builder) for t in operands], attributes)
     except GraphError as error:
         raise error.located(source=builder.place) from None
-    several = len(builder.nodes[node].types)
-    return (Term(builder, first(node)),) if several == 1 else tuple([Term(builder, Ref(node, i)) for i in range(several)])
+    return tuple([Term(builder, ref) for ref in results_of(node, len(builder.nodes[node].types))])
 
 
 def common_builder(terms: Sequence[Any]) -> Builder:

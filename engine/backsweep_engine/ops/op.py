@@ -14,7 +14,7 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -57,8 +57,7 @@ class Kind(enum.Enum):
                 return isinstance(value, Graph)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What one application costs: floating-point operations, bytes moved, and bytes of temporaries.
 
     `copies`: bytes of further temporaries where an operand is not C-contiguous.

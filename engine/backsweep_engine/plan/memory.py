@@ -13,12 +13,12 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..graph import Graph, Node, Ref, Type
+from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Op, lookup
 from ..stopping import paced
 from ..transforms.remember import remembered
@@ -31,8 +31,7 @@ ALIGNMENT = 64
 """Places begin at cache lines: NumPy's loops over what is not aligned take up to twice as long (measured)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """What runs as one: a node, or a region cut into tiles.
 
     `scratch`: where in the arena its own workspace begins, a tile's values or that of the graphs it holds, and its bytes.
@@ -112,7 +111,7 @@ def layout(graph: Graph) -> Layout:
             own, needs, written = tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
         else:
             cost = spent[nodes[0] - graph.arity]
-            needs, written = cost.workspace, tuple([Ref(nodes[0], r) for r in range(len(node.types))])
+            needs, written = cost.workspace, results_of(nodes[0], len(node.types))
             if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
                 needs += cost.copies
             if node.attributes and (held := graphs_run(node)):
@@ -145,9 +144,9 @@ def layout(graph: Graph) -> Layout:
         temporary = max(temporary, needs)
         # A result that is a place of its own and that nobody reads dies at once: it is among `dying` of its own unit.
         for i in [*free, *[i for i in nodes if last[i] == u and i in placed and i not in lasting and i not in hosts]]:
-            for r, type in enumerate(graph.nodes[i].types):
-                if Ref(i, r) in place:
-                    arena.free(place[Ref(i, r)], type.nbytes)
+            for ref in results_of(i, len(graph.nodes[i].types)):
+                if ref in place:
+                    arena.free(place[ref], graph.type_of(ref).nbytes)
     outputs = sum(graph.type_of(ref).nbytes for ref in graph.outputs)
     size = arena.size
     peak = size + temporary + constants + outputs
