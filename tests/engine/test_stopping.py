@@ -45,7 +45,7 @@ QUERIES: dict[str, tuple[Callable[..., Any], Query, dict[str, Any]]] = {
 def request(name: str) -> Request:
     f, query, seeds = QUERIES[name]
     graph = build(f, x=F64[3])
-    return Request(graph, {"x": F64[3]}, (Ask(query, {"x": F64[3] for _ in seeds}),))
+    return Request(graph, {"x": F64[3]}, (Ask(query, {"x": F64[3]} if seeds else {}),))
 
 
 def answered(asked: Request, name: str, stop: Callable[[], bool]) -> bytes:
