@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import backsweep_engine
 from backsweep_engine.answer import Answer, Work, prepare
 from backsweep_engine.errors import Error
-from backsweep_engine.execute.executor import Array, Executor, never
+from backsweep_engine.execute.executor import Array, Executor
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph
@@ -19,6 +19,7 @@ from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.plan.structure import Bound
 from backsweep_engine.ready import Ready, make_ready
+from backsweep_engine.stopping import Stop, never, stoppable
 
 from .calls import Question
 from .service import Progress, Service, Usage
@@ -65,8 +66,8 @@ class InProcess:
 
     def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Answer]:
         started = time.monotonic()
-        ready, blocks, workers = self._ready.get(question) or self._made_ready(question)
-        stop = never if timeout is None else lambda: time.monotonic() - started > timeout
+        stop = _until(timeout)
+        ready, blocks, workers = self._ready.get(question) or self._made_ready(question, stop)
         if self._threads is None:
             answers = ready(values, stop, progress)
         else:
@@ -83,7 +84,7 @@ class InProcess:
     def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
         from backsweep_engine.execute.spread import Spread
 
-        plan = self._work(question).plan
+        plan = self._work(question, _until(timeout)).plan
         return f"{describe(plan)}\nruns on {self._below.choice(plan) if isinstance(self._below, Spread) else self._options[0]}"
 
     def engine_version(self, timeout: float | None) -> str:
@@ -98,17 +99,18 @@ class InProcess:
     def __reduce__(self) -> tuple[Any, ...]:
         return InProcess, self._options
 
-    def _made_ready(self, question: Question) -> tuple[Ready, int, int]:
-        work = self._work(question)
+    def _made_ready(self, question: Question, stop: Stop) -> tuple[Ready, int, int]:
+        work = self._work(question, stop)
         workers = self._executor.lanes if work.plan.sweeps else 1
-        made = make_ready(work, self._executor, question.names, question.bound), work.plan.promise.blocks, workers
+        with stoppable(stop):
+            made = make_ready(work, self._executor, question.names, question.bound), work.plan.promise.blocks, workers
         with self._lock:
             if len(self._ready) >= CACHED_PLANS:
                 self._ready.pop(next(iter(self._ready)))
             self._ready[question] = made
         return made
 
-    def _work(self, question: Question) -> Work:
+    def _work(self, question: Question, stop: Stop) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""
         request = question.request
         asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)), frozenset(question.bound))
@@ -117,7 +119,7 @@ class InProcess:
         key = (asked, tuple(bound.digest(name) for name in read))
         work = self._works.get(key)
         if work is None:
-            work = prepare(request, self._budget, bound.arrays)
+            work = prepare(request, self._budget, bound.arrays, stop)
             with self._lock:
                 # Other values may have other arrays read: keys name all that ever were.
                 read = self._read[asked] = tuple(sorted({*self._read.get(asked, ()), *work.plan.read}))
@@ -135,6 +137,13 @@ class InProcess:
             raise Error("threads= needs threadpoolctl", reason="NOT_INSTALLED", hint="pip install threadpoolctl, or leave threads=None") from None
         limit: AbstractContextManager[Any] = threadpool_limits(self._threads)
         return limit
+
+
+def _until(timeout: float | None) -> Stop:
+    if timeout is None:
+        return never
+    end = time.monotonic() + timeout
+    return lambda: time.monotonic() > end
 
 
 def _ask_key(ask: Ask) -> Any:

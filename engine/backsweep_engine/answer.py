@@ -15,7 +15,7 @@ import numpy as np
 from .check.check import check
 from .check.rounds import promise_check
 from .check.verdict import Verdict
-from .execute.executor import Array, Block, Executor, Stop, Values
+from .execute.executor import Array, Block, Executor, Values
 from .execute.gather import Compressed, Diagonal, Moments
 from .execute.local import rows_of, run_once, shared_of
 from .execute.nonfinite import culprit, finite_nodes, is_finite
@@ -27,6 +27,7 @@ from .plan.seeds import made
 from .plan.structure import Bound
 from .query import Check, HessianDiagonal
 from .request import Request, require_sound
+from .stopping import Stop, never, stoppable
 from .transforms.expand import expand
 from .transforms.sparsity import Pattern
 
@@ -104,15 +105,20 @@ class Answer(NamedTuple):
     pattern: Pattern | None = None
 
 
-def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None) -> Work:
-    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated.
+def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None, stop: Stop = never) -> Work:
+    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated; Cancelled when stop() says so.
 
     `bound`: arrays bound to inputs, by whose values a pattern may be told; where it was, the work
     holds for these values only (`work.plan.read` names them).
     """
+    with stoppable(stop):
+        return _prepared(request, budget, bound or {})
+
+
+def _prepared(request: Request, budget: Budget, bound: Mapping[str, Array]) -> Work:
     points = require_sound(request)
     graph = request.graph
-    held = {name: a for name, a in (bound or {}).items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
+    held = {name: a for name, a in bound.items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
     plan = make_plan(graph, request.asks, budget, request.batched, points, Bound(held))
     promise = plan.promise
     for ask in request.asks:
@@ -160,7 +166,9 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
         if isinstance(ask.query, Check):
             given = {name: values[seed_name(k, name)] for name in ask.seeds}
             inputs = {name: values[name] for name in work.request.graph.input_names}
-            yield Judged(k, check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget))
+            with stoppable(stop):
+                verdict = check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget)
+            yield Judged(k, verdict)
     for block in first_bad.values():
         yield from notes_on(work, values, block, stop)
 

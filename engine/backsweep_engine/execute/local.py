@@ -12,6 +12,7 @@ from ..errors import Cancelled
 from ..graph import Graph
 from ..plan.plan import Axis, Plan, Sweep, Tier
 from ..plan.seeds import made
+from ..stopping import stoppable
 from ..transforms.batch import batch
 from .executor import Array, Block, Once, Stop, Values
 from .program import Program, program_of
@@ -32,7 +33,9 @@ def once_of(plan: Plan) -> Once:
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
     """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
     once = plan.once
-    results = once_of(plan)([values[name] for name in once.input_names], stop)
+    with stoppable(stop):
+        run = once_of(plan)
+    results = run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
@@ -51,7 +54,9 @@ def compute(sweep: Sweep, shared: Sequence[Array], rows: Sequence[Array], start:
     """One block: the pure function that local and cluster both call. Returns (stop - start, length)."""
     if not sweep.given:
         rows = (made(sweep.seeds, start, stop, sweep.length, sweep.each.input_types[-1].dtype),)
-    (array,) = batched(sweep.each, len(sweep.shared), stop - start, sweep.tier).run([*shared, *rows], halt)
+    with stoppable(halt):
+        program = batched(sweep.each, len(sweep.shared), stop - start, sweep.tier)
+    (array,) = program.run([*shared, *rows], halt)
     return array
 
 
