@@ -13,16 +13,17 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from ..graph import Graph
 from ..plan.plan import Plan, Tier
 from .executor import Block, Executor, Stop, Values
-from .local import batched
+from .local import of_block
 from .native.machine import machine
-from .program import program_of
+from .program import forget_native, program_of
 
 HOT_CALLS = 16
 """A plan asked so often will be asked again: its code costs some tenths of a second, once."""
@@ -41,14 +42,59 @@ ENDING_SECONDS = 30.0
 _log = logging.getLogger("backsweep")
 
 
-@dataclass(slots=True)
+MAX_NATIVE = 128
+"""Plans whose code is kept, in the process. Beyond it the one longest unused goes back to NumPy, and may prove hot again."""
+
+
+@dataclass(slots=True, eq=False)
 class _Heat:
-    """Of one plan: after how many runs it is hot, runs so far, and the tier of the next. It holds no plan, by whose graph it is kept."""
+    """Of one plan: after how many runs it is hot, runs so far, and the tier of the next. It holds no plan, by whose graph it is kept.
+
+    `graphs`: those that have code; `running`: how many runs are using it.
+    """
 
     needed: int
     calls: int = 0
     waiting: bool = False
     tier: Tier = Tier.NUMPY
+    graphs: tuple[ReferenceType[Graph], ...] = ()
+    running: int = 0
+
+
+class _Natives:
+    """The plans that have code, the longest unused first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[_Heat, None] = OrderedDict()
+
+    def add(self, heat: _Heat, graphs: Sequence[Graph]) -> None:
+        with self._lock:
+            heat.graphs = tuple([ref(graph) for graph in graphs])
+            heat.tier = Tier.NATIVE
+            self._kept[heat] = None
+            idle = [old for old in self._kept if not old.running and old is not heat]
+            for old in idle[: max(0, len(self._kept) - MAX_NATIVE)]:
+                del self._kept[old]
+                old.tier, old.calls, old.waiting = Tier.NUMPY, 0, False
+                for graph in [found() for found in old.graphs]:
+                    if graph is not None:
+                        forget_native(graph)
+
+    def enter(self, heat: _Heat) -> Tier:
+        """The tier of a run that begins now. One with code keeps it until `leave`."""
+        with self._lock:
+            if heat.tier is Tier.NATIVE:
+                heat.running += 1
+                self._kept.move_to_end(heat)
+            return heat.tier
+
+    def leave(self, heat: _Heat) -> None:
+        with self._lock:
+            heat.running -= 1
+
+
+_natives = _Natives()
 
 
 class Hot:
@@ -70,7 +116,12 @@ class Hot:
         heat = self._heat.get(plan.once)
         if heat is None:
             heat = self._heat.setdefault(plan.once, _Heat(HOT_LOOP_CALLS if _is_long(plan) else HOT_CALLS))
-        yield from self._executor.blocks(plan if heat.tier is plan.tier else plan.on(heat.tier), values, stop)
+        tier = heat.tier if heat.tier is Tier.NUMPY else _natives.enter(heat)
+        try:
+            yield from self._executor.blocks(plan if tier is plan.tier else plan.on(tier), values, stop)
+        finally:
+            if tier is Tier.NATIVE:
+                _natives.leave(heat)
         heat.calls += 1
         if not heat.waiting and heat.calls >= heat.needed:
             heat.waiting = _compile(plan, heat)
@@ -101,13 +152,14 @@ def _is_long(plan: Plan) -> bool:
     return plan.promise.flops >= LONG_FLOPS and any(node.op in LOOPS for g in graphs for node in g.nodes)
 
 
-def compile_plan(plan: Plan) -> None:
-    """Makes all programs of the plan on the native tier: what would take time in its first run."""
-    native = plan.on(Tier.NATIVE)
-    program_of(native.once, native.tier)
-    for sweep in native.sweeps:
-        for width in {end - start for start, end in sweep.ranges()}:
-            batched(sweep.each, len(sweep.shared), width, sweep.tier)
+def compile_plan(plan: Plan) -> list[Graph]:
+    """Makes all programs of the plan on the native tier: what would take time in its first run. The graphs they are of."""
+    graphs = [plan.once]
+    for sweep in plan.sweeps:
+        graphs += [of_block(sweep.each, len(sweep.shared), width) for width in {end - start for start, end in sweep.ranges()}]
+    for graph in graphs:
+        program_of(graph, Tier.NATIVE)
+    return graphs
 
 
 # One thread for the process: it sleeps unless there is something to compile, and ends before the process does.
@@ -147,8 +199,7 @@ def _work() -> None:
         plan, heat = given
         try:
             if machine() is not None:
-                compile_plan(plan)
-                heat.tier = Tier.NATIVE
+                _natives.add(heat, compile_plan(plan))
         except Exception:
             _log.exception("a plan could not be compiled; it stays with NumPy")
         finally:

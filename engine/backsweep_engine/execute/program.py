@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -36,10 +36,6 @@ from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
 from .workspace import Pool
 from .written import Bind, Step, written
 
-MAX_NATIVE = 128
-"""Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
-
-
 STEP_FLOPS = 2000
 """What entering a kernel takes the time of: stop() is asked between many small ones too."""
 
@@ -52,10 +48,10 @@ class Program:
 
     def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY) -> None:
         graph = expand(graph)
-        self._whole = whole_code(graph, tier)
+        self.layout: Layout = layout(graph)
+        self._whole = whole_code(graph, tier, self.layout.arena_bytes + self.layout.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
-        self.layout: Layout = layout(graph)
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
         self._arity = graph.arity
@@ -128,7 +124,7 @@ class Program:
         if isinstance(op.derivative, Structured):
             contiguous = [self.layout.contiguous[ref.node] for ref in node.operands]
             part = runner(node, self._held)
-            code = loop_code(node, [graph.type_of(ref) for ref in node.operands], self._tier)
+            code = loop_code(node, [graph.type_of(ref) for ref in node.operands], self._tier, unit.scratch[1])
             self._runners.append((_Contiguous(Falling(code, part) if code else part, contiguous), unit.scratch))
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
@@ -146,7 +142,8 @@ class Program:
     def _held(self, held: Graph) -> Program:
         """Equal graphs have one program, wherever in this graph they are held."""
         if held.fingerprint not in self._programs:
-            self._programs[held.fingerprint] = program_of(held, self._tier)
+            # Compiled code is this program's alone, so that it goes with it.
+            self._programs[held.fingerprint] = program_of(held) if self._tier is Tier.NUMPY else Program(held, self._tier)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
@@ -277,26 +274,26 @@ def _reshaped(x: Array, out: Array) -> None:
 
 
 _programs: dict[int, Program] = {}
+_natives: dict[int, Program] = {}
 """By the id of a graph that lives: an entry goes when its graph does. (A WeakKeyDictionary costs 0.3 us more a look.)"""
 
 
 def program_of(graph: Graph, tier: Tier = Tier.NUMPY, stop: Stop = never) -> Program:
-    """The program of a graph, made once for as long as the graph lives; on the native tier, as long as it is among the last used."""
-    if tier is Tier.NATIVE:
-        return _native(graph)
-    program = _programs.get(id(graph))
+    """The program of a graph, made once for as long as the graph lives; on the native tier, until it is forgotten."""
+    made = _programs if tier is Tier.NUMPY else _natives
+    program = made.get(id(graph))
     if program is None:
         with stoppable(stop):
-            program = Program(graph)
+            program = Program(graph, tier)
         # Two threads may make it at once; both are equal and either is kept.
-        _programs[id(graph)] = program
-        weakref.finalize(graph, _programs.pop, id(graph), None).atexit = False
+        made[id(graph)] = program
+        weakref.finalize(graph, made.pop, id(graph), None).atexit = False
     return program
 
 
-@lru_cache(maxsize=MAX_NATIVE)
-def _native(graph: Graph) -> Program:
-    return Program(graph, Tier.NATIVE)
+def forget_native(graph: Graph) -> None:
+    """Frees the code of a graph. Nobody may be running it who would ask for it again."""
+    _natives.pop(id(graph), None)
 
 
 def alone(graph: Graph, node: Node) -> Program:
