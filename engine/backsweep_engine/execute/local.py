@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
 from ..errors import Cancelled
 from ..graph import Graph
-from ..plan.plan import Axis, Plan, Sweep, Tier
+from ..plan.plan import Axis, Plan, Sweep
 from ..plan.seeds import made
 from ..stopping import stoppable
 from ..transforms.batch import batch
+from ..transforms.remember import remembered
 from .executor import Array, Block, Once, Stop, Values
-from .program import Program, program_of
+from .program import program_of
 
 
-@lru_cache(maxsize=256)
-def batched(each: Graph, shared: int, width: int, tier: Tier) -> Program:
-    """The program of a block: `each` with `width` rows of the inputs after the first `shared`."""
+@remembered
+def of_block(each: Graph, shared: int, width: int) -> Graph:
+    """What a block runs: `each` with `width` rows of the inputs after the first `shared`."""
     mask = tuple(i >= shared for i in range(each.arity))
-    return program_of(replace(batch(each, mask, width), factors=each.factors), tier)
+    return replace(batch(each, mask, width), factors=each.factors)
 
 
 def once_of(plan: Plan) -> Once:
@@ -55,7 +55,7 @@ def compute(sweep: Sweep, shared: Sequence[Array], rows: Sequence[Array], start:
     if not sweep.given:
         rows = (made(sweep.seeds, start, stop, sweep.length, sweep.each.input_types[-1].dtype),)
     with stoppable(halt):
-        program = batched(sweep.each, len(sweep.shared), stop - start, sweep.tier)
+        program = program_of(of_block(sweep.each, len(sweep.shared), stop - start), sweep.tier)
     (array,) = program.run([*shared, *rows], halt)
     return array
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -30,17 +30,13 @@ from ..stopping import paced, stoppable
 from ..transforms.expand import expand
 from .executor import Array, Once, Run, Stop, never
 from .kernels import kernel
-from .native.parts import Compiled, Falling, loop_code, region_code, whole_code
+from .native.parts import Bound, Falling, loop_code, region_code, whole_code
 from .scalars import straight
 from .source import halt, place_in, place_of
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled
 from .workspace import Pool
 from .written import Bind, Step, written
-
-MAX_NATIVE = 128
-"""Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
-
 
 STEP_FLOPS = 2000
 """What entering a kernel takes the time of: stop() is asked between many small ones too."""
@@ -53,17 +49,20 @@ class Program:
     stand, not relieved; None: where all of them are compiled.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = None) -> None:
         graph = expand(graph)
-        self._whole = whole_code(graph, tier)
+        self.layout: Layout = layout(graph)
+        self._whole = whole_code(graph, tier, self.layout.arena_bytes + self.layout.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
-        codes = _loop_codes(graph, self._tier)
+        native = self._tier is Tier.NATIVE
+        codes = _loop_codes(graph, layout(graph, True), self._tier) if native and loops_whole is not False else {}
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
-        self.layout: Layout = layout(graph, self._loops_whole)
-        if not self._loops_whole and relieved(graph) is not graph:
+        if self._loops_whole:
+            self.layout = layout(graph, True)
+        else:
             graph = relieved(graph)
-            codes = _loop_codes(graph, self._tier)
+            codes = _loop_codes(graph, self.layout, self._tier)
         self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
@@ -156,7 +155,8 @@ class Program:
     def _held(self, held: Graph) -> Program:
         """Equal graphs have one program, wherever in this graph they are held."""
         if held.fingerprint not in self._programs:
-            self._programs[held.fingerprint] = program_of(held, self._tier, self._loops_whole)
+            # Compiled code is this program's alone, so that it goes with it.
+            self._programs[held.fingerprint] = program_of(held) if self._tier is Tier.NUMPY else Program(held, self._tier, self._loops_whole)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
@@ -249,10 +249,10 @@ class Program:
         return written(self._steps, self._arity, self._results, standing)
 
 
-def _loop_codes(graph: Graph, tier: Tier) -> dict[int, Compiled | None]:
-    """The loops of a graph, by node, and their code."""
-    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
-    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
+def _loop_codes(graph: Graph, memory: Layout, tier: Tier) -> dict[int, Bound | None]:
+    """The loops of a graph, by node, and their code, where it can be had in the memory the layout gives them."""
+    loops = [(unit.nodes[0], graph.nodes[unit.nodes[0]], unit.scratch[1]) for unit in memory.units if graph.nodes[unit.nodes[0]].op in ("scan", "while_loop")]
+    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier, room) for i, node, room in loops}
 
 
 def _located(error: Error) -> Error:
@@ -311,25 +311,25 @@ def _reshaped(x: Array, out: Array) -> None:
 
 
 _programs: dict[int, Program] = {}
+_natives: dict[int, Program] = {}
 """By the id of a graph that lives: an entry goes when its graph does. (A WeakKeyDictionary costs 0.3 us more a look.)"""
 
 
-def program_of(graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = None) -> Program:
-    """The program of a graph, made once for as long as the graph lives; on the native tier, as long as it is among the last used."""
-    if tier is Tier.NATIVE:
-        return _native(graph, loops_whole)
-    program = _programs.get(id(graph))
+def program_of(graph: Graph, tier: Tier = Tier.NUMPY) -> Program:
+    """The program of a graph, made once for as long as the graph lives; on the native tier, until it is forgotten."""
+    made = _programs if tier is Tier.NUMPY else _natives
+    program = made.get(id(graph))
     if program is None:
-        program = Program(graph)
+        program = Program(graph, tier)
         # Two threads may make it at once; both are equal and either is kept.
-        _programs[id(graph)] = program
-        weakref.finalize(graph, _programs.pop, id(graph), None).atexit = False
+        made[id(graph)] = program
+        weakref.finalize(graph, made.pop, id(graph), None).atexit = False
     return program
 
 
-@lru_cache(maxsize=MAX_NATIVE)
-def _native(graph: Graph, loops_whole: bool | None) -> Program:
-    return Program(graph, Tier.NATIVE, loops_whole)
+def forget_native(graph: Graph) -> None:
+    """Frees the code of a graph. Nobody may be running it who would ask for it again."""
+    _natives.pop(id(graph), None)
 
 
 def alone(graph: Graph, node: Node) -> Program:
