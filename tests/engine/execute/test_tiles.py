@@ -15,6 +15,7 @@ from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import Graph
 from backsweep_engine.ops.build import call, cast
 from backsweep_engine.plan.regions import TILE, regions
+from backsweep_engine.plan.tiling import tiling
 from support.graphs import F32, F64, I64, build
 from support.run import run
 
@@ -41,6 +42,7 @@ REDUCED: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
     "over the last axis": (lambda x: (np.sum(x * x, 1), np.min(x + 1, 1)), [(500, 90)]),
     "over the axis that is cut, in the middle": (lambda x: np.sum(np.exp(x), 1), [(4, 90, 300)]),
     "over all but the middle": (lambda x: (np.sum(np.exp(x), (0, 2)), np.max(x * 2, (0, 2))), [(40, 9, 300)]),
+    "over short rows, and over columns": (lambda x: (np.sum(x * x, 2), np.sum(x * x, (0,)), np.sum(x * x, (1, 2))), [(700, 20, 5)]),
     "over rows longer than a tile": (lambda x: (np.sum(x * 2, 1), np.sum(x * 2, 0), np.sum(x * 2)), [(3, N)]),
     "of what is put out too": (lambda x: (lambda y: (y, np.sum(y)))(np.sin(x) * 2), [(N,)]),
 }
@@ -67,6 +69,28 @@ def test_elementwise_results_have_numpys_bits(name: str) -> None:
     assert regions(graph)
     for got, wanted in zip(run(graph, *inputs), _wanted(f, inputs), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=4e-16, atol=0)  # NumPy's own loops differ by a unit with alignment
+
+
+SINES: dict[str, tuple[Callable[..., Any], int]] = {
+    "both products, of half an angle": (lambda x: (lambda y: np.sin(y) * np.sin(y) + np.exp(np.sin(y) * np.cos(y)))(0.5 * x), 3),
+    "squares alone": (lambda x: np.sin(x) ** 2 + np.exp(x), 1),
+    "a product alone": (lambda x: np.sin(x) * np.cos(x) + 1, 2),
+    "products as outputs": (lambda x: (np.sin(x) * np.sin(x), np.sin(x) * np.cos(x)), 2),
+    "a sine that is read besides": (lambda x: np.sin(x) * np.sin(x) + np.exp(np.sin(x)), 0),
+    "a sine that is put out": (lambda x: (np.sin(x), np.sin(x) * np.sin(x)), 0),
+    "an angle that is read besides": (lambda x: (lambda y: np.sin(y) * np.sin(y) + y)(0.5 * x), 1),
+    "a sine of a sine": (lambda x: (lambda y: np.sin(y) * np.sin(y))(0.5 * np.sin(x)) + x, 2),
+}
+
+
+@pytest.mark.parametrize("name", SINES)
+def test_sines_that_are_only_multiplied_are_not_computed(name: str) -> None:
+    f, absent = SINES[name]
+    graph, inputs = _graph(f, [(N,)]), _drawn([(N,)])
+    (region,) = regions(graph)
+    assert len(tiling(region.graph, [True]).absent) == absent
+    for got, wanted in zip(run(graph, *inputs), _wanted(f, inputs), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-15, atol=0)
 
 
 @pytest.mark.parametrize("name", REDUCED)
