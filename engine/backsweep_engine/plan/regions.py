@@ -58,7 +58,7 @@ class Region:
 
 def regions(graph: Graph) -> tuple[Region, ...]:
     """The regions of an expanded graph, in no particular order."""
-    if not any(_is_large(node) for node in graph.nodes[graph.arity :]):
+    if not any(is_large(node) for node in graph.nodes[graph.arity :]):
         return ()
     stage = _stages(graph)
     readers: list[list[int]] = [[] for _ in graph.nodes]
@@ -106,7 +106,7 @@ def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
     return order
 
 
-def _is_large(node: Node) -> bool:
+def is_large(node: Node) -> bool:
     return bool(node.operands) and len(node.types) == 1 and node.types[0].size > TILE and lookup(node.op).pointwise
 
 
@@ -116,7 +116,7 @@ def _is_reduction(graph: Graph, node: Node) -> bool:
 
 def _stages(graph: Graph) -> list[int]:
     """For each node the stage it can run in at the earliest."""
-    large = [_is_large(node) for node in graph.nodes]
+    large = [is_large(node) for node in graph.nodes]
     stage = [0] * len(graph.nodes)
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
@@ -156,7 +156,7 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
             for ref in graph.nodes[n].operands:
                 if ref.node in found or lives(ref, later):
                     continue
-                own = _is_large(graph.nodes[ref.node]) and ref.node not in given and all(r in found for r in readers[ref.node])
+                own = is_large(graph.nodes[ref.node]) and ref.node not in given and all(r in found for r in readers[ref.node])
                 if not own or graph.nodes[ref.node].types[0].shape != graph.nodes[i].types[0].shape or len(found) > MOST_AGAIN:
                     return None
                 found.append(ref.node)
@@ -164,12 +164,12 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
 
     for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
         node = graph.nodes[i]
-        if i in given or not readers[i] or not _is_large(node):
+        if i in given or not readers[i] or not is_large(node):
             continue
         shape = node.types[0].shape
         stages = {stage[r] for r in readers[i]}
         later = min(stages)
-        fits = len(stages) == 1 and all(_is_large(graph.nodes[r]) and graph.nodes[r].types[0].shape == shape for r in readers[i])
+        fits = len(stages) == 1 and all(is_large(graph.nodes[r]) and graph.nodes[r].types[0].shape == shape for r in readers[i])
         if fits and later > stage[i]:
             for n in moved(i, later) or ():
                 stage[n] = later
@@ -187,11 +187,11 @@ def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
     first_reader: dict[tuple[int, tuple[int, ...], Ref], int] = {}
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
-        large = _is_large(node)
+        large = is_large(node)
         if not large and not _is_reduction(graph, node):
             continue
         shape = node.types[0].shape if large else graph.type_of(node.operands[0]).shape
-        joined = [ref.node for ref in node.operands if ref.node in parent and _is_large(graph.nodes[ref.node]) and stage[ref.node] == stage[i]]
+        joined = [ref.node for ref in node.operands if ref.node in parent and is_large(graph.nodes[ref.node]) and stage[ref.node] == stage[i]]
         joined = [n for n in joined if graph.nodes[n].types[0].shape == shape]
         if not large and not joined:
             continue  # a reduction of what no region makes

@@ -167,6 +167,27 @@ def reads(graph: Graph, i: int, angles: dict[int, Angle], absent: frozenset[int]
     return () if i in absent else (angles[i].of,) if i in angles else graph.nodes[i].operands
 
 
+def may_be_written_over(graph: Graph, tiles: Tiling) -> dict[int, tuple[int, ...]]:
+    """For each output of a region that is no reduction: the inputs of its very type that nothing reads in a tile once it is written."""
+    last: dict[int, int] = {}
+    late: set[int] = set()
+    """inputs that are read by the last to do so while it writes"""
+    for i in range(graph.arity, len(graph.nodes)):
+        node, angle = graph.nodes[i], tiles.angles.get(i)
+        for place, ref in enumerate(reads(graph, i, tiles.angles, tiles.absent)):
+            last[ref.node] = i
+            late.discard(ref.node)
+            elementwise = isinstance(lookup(node.op).apply, np.ufunc) or (node.op == "scale" and place == 0 and node.operands[1] != ref)
+            if angle is not None or not elementwise:
+                late.add(ref.node)
+    found = {}
+    for k, (i, _) in enumerate(graph.outputs):
+        if i not in tiles.kept and i not in tiles.angles:
+            alike = [n for n in range(graph.arity) if n in last and graph.nodes[n].types[0] == graph.nodes[i].types[0]]
+            found[k] = tuple([n for n in alike if last[n] < i or (last[n] == i and n not in late)])
+    return found
+
+
 def _registers(graph: Graph, angles: dict[int, Angle], absent: frozenset[int]) -> tuple[tuple[int, ...], list[int]]:
     """The register of each node, and the bytes of an element of each register. A ufunc may write over an operand it reads last."""
     given = {ref.node for ref in graph.outputs}
