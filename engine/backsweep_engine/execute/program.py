@@ -32,7 +32,7 @@ from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
-from .workspace import Pool
+from .workspace import LARGE_RESULTS, Pool, keep_freed_memory
 
 MAX_NATIVE = 128
 """Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
@@ -84,6 +84,8 @@ class Program:
         self._straight = None if numbers is None else straight(graph, numbers)
         self._runs = 0
         self._pool = Pool(self.layout.arena_bytes)
+        if sum(t.nbytes for t in graph.output_types) >= LARGE_RESULTS:
+            keep_freed_memory()
 
     def _slot(self, ref: Ref) -> int:
         return self._first[ref.node] + ref.result

@@ -6,7 +6,7 @@ by tile and read from there; a reduction adds what each tile yields to its outpu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -91,6 +91,10 @@ def _written(graph: Graph, tiling: Tiling) -> Source:
         if i in tiling.kept:
             source.line(2, f"o{k} = o{k}.reshape({_tuple([full[g] for g in tiling.kept[i]])})")
             source.line(2, f"o{k}.fill({source.give(_identity(graph.nodes[i]))})")
+        elif i in tiling.sums:
+            low = tiling.sums[i][0][1]
+            source.line(2, f"o{k}[:{low}].fill(0)")
+            source.line(2, f"o{k}[{low + full[0]}:].fill(0)")
         else:
             source.line(2, f"o{k} = o{k}.reshape({_tuple(full)})")
     depth = 2
@@ -112,6 +116,8 @@ def _written(graph: Graph, tiling: Tiling) -> Source:
     depth += 1
     source.line(depth, "if stop(): halt()")
     source.line(depth, f"b = a + {rows}")
+    if tiling.sums:
+        source.line(depth, f"e = b if b <= {length} else {length}")
     if registers or tiling.angles:
         source.line(
             depth,
@@ -125,6 +131,8 @@ def _written(graph: Graph, tiling: Tiling) -> Source:
         node = graph.nodes[i]
         if node.op == "broadcast":
             value[i] = value[node.operands[0].node]
+        elif i in tiling.sums:
+            _add_up(source, depth, node, tiling, i, value, targets[given[i]])
         elif i in tiling.kept:
             _reduce(source, depth, node, tiling.kept[i], tiling, value[node.operands[0].node], targets[given[i]])
         elif i not in tiling.forms:
@@ -140,6 +148,10 @@ def _written(graph: Graph, tiling: Tiling) -> Source:
                 if j in given:
                     value[j] = f"q{j}"
                     source.line(depth, f"q{j} = {targets[given[j]]}[a:b]")
+                elif j in tiling.hosted:
+                    host, low = tiling.hosted[j]
+                    value[j] = f"q{j}"
+                    source.line(depth, f"q{j} = {targets[given[host]]}[a + {low}:e + {low}]")
             if angle is not None:
                 j = angle.other
                 first, second = (j, i) if angle.mixed else (i, j)
@@ -153,6 +165,17 @@ def _written(graph: Graph, tiling: Tiling) -> Source:
             source.line(depth, f"{source.give(call)}({operands}{'' if positional else 'out='}{value[i]})", place_of(node))
     source.line(1, "return run")
     return source
+
+
+def _add_up(source: Source, depth: int, node: Node, tiling: Tiling, i: int, value: Mapping[int, str], target: str) -> None:
+    """A sum of paddings: its last part comes first, where no tile has added anything yet."""
+    for n, low in tiling.sums[i]:
+        part = f"{target}[a + {low}:e + {low}]"
+        if (n, low) == tiling.sums[i][0]:
+            if n not in tiling.hosted or tiling.hosted[n][0] != i:
+                source.line(depth, f"{source.give(np.copyto)}({part}, {value[n]})", place_of(node))
+        else:
+            source.line(depth, f"{source.give(np.add)}({part}, {value[n]}, {part})", place_of(node))
 
 
 def _reduce(source: Source, depth: int, node: Node, kept: tuple[int, ...], tiling: Tiling, value: str, target: str) -> None:

@@ -10,7 +10,7 @@ is computed inside a region has no place but a tile's.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -92,7 +92,7 @@ def layout(graph: Graph) -> Layout:
             last[i] = u
         for ref in _reads(graph, nodes, by_nodes):
             last[root[ref.node]] = u
-    hosts = _hosts(graph, root, result)
+    hosts = _hosts(graph, root, result, {i for region in found for i in region.nodes})
     for i in sorted(hosts):  # a host stands behind its guests, so that guests of guests come first
         last[hosts[i][0]] = max(last[hosts[i][0]], last[i])
     lasting = {root[ref.node] for ref in graph.outputs}
@@ -163,7 +163,7 @@ def layout(graph: Graph) -> Layout:
     return Layout(tuple(made), place, result, hosts, tuple(root), tuple(copied), tuple(contiguous), size, temporary, peak)
 
 
-def _hosts(graph: Graph, root: Sequence[int], result: Mapping[Ref, int]) -> dict[int, tuple[int, int]]:
+def _hosts(graph: Graph, root: Sequence[int], result: Mapping[Ref, int], tiled: Container[int]) -> dict[int, tuple[int, int]]:
     """Values computed straight into their part of a larger one: operands of pad and concat along the first axis.
 
     For each such node, the node it is a part of, and where in it, in bytes.
@@ -171,7 +171,7 @@ def _hosts(graph: Graph, root: Sequence[int], result: Mapping[Ref, int]) -> dict
     hosts: dict[int, tuple[int, int]] = {}
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
-        if node.op not in ("pad", "concat") or Ref(i) in result or not node.types[0].size:
+        if node.op not in ("pad", "concat") or i in tiled or Ref(i) in result or not node.types[0].size:
             continue
         attributes = dict(node.attributes)
         if node.op == "pad":

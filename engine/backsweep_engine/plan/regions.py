@@ -11,7 +11,7 @@ region can run as one. Nothing here depends on more than the graph (CONTRACT B3)
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,7 +47,8 @@ class Region:
 
     `nodes`: ascending, the broadcasts and constants they read not counted. `inputs`: what it reads, `outputs`: what others
     read of it, both as values of the graph it was found in. `graph`: the same computation as a graph of its own, whose inputs
-    broadcast to one shape: pointwise ops, `broadcast`, `constant`, and `sum`, `max`, `min`, which nothing in it reads.
+    broadcast to one shape: pointwise ops, `broadcast`, `constant`, and `sum`, `max`, `min`, which nothing in it reads; of vectors
+    also sums of zero paddings of them (`padded_sums`), which nothing else in it reads.
     """
 
     nodes: tuple[int, ...]
@@ -67,7 +68,7 @@ def regions(graph: Graph) -> tuple[Region, ...]:
             readers[ref.node].append(i)
     _delay(graph, stage, readers)
     groups = []
-    for group in _groups(graph, stage):
+    for group in _with_padded_sums(graph, _groups(graph, stage), readers):
         for start in range(0, len(group), MAX_NODES):
             part = group[start : start + MAX_NODES]
             within = set(part)
@@ -205,6 +206,47 @@ def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
     for i in parent:
         groups.setdefault(root(i), []).append(i)
     return list(groups.values())
+
+
+def padded_sums(graph: Graph, nodes: Sequence[int], inner: Container[int]) -> dict[int, tuple[list[tuple[int, int]], list[int]]]:
+    """Of these nodes those that are sums of zero paddings of vectors `inner`: the parts, each with its place in the sum, and the nodes between.
+
+    The gradient of slices is such a sum: pad(a) + pad(b).
+    """
+    found: dict[int, tuple[list[tuple[int, int]], list[int]]] = {}
+    for i in nodes:
+        node = graph.nodes[i]
+        if node.op == "pad" and len(node.types[0].shape) == 1 and node.operands[0].node in inner:
+            attributes = dict(node.attributes)
+            if attributes["interior"] == (0,) and attributes["low"][0] >= 0 and attributes["high"][0] >= 0:
+                found[i] = [(node.operands[0].node, attributes["low"][0])], []
+        elif node.op == "add" and all(ref.node in found for ref in node.operands):
+            (a, within_a), (b, within_b) = (found[ref.node] for ref in node.operands)
+            if len({low for _, low in (*a, *b)}) == len(a) + len(b) and len({graph.nodes[n].types[0] for n, _ in (*a, *b)}) == 1:
+                found[i] = [*a, *b], [*within_a, *within_b, *dict.fromkeys(ref.node for ref in node.operands)]
+    return found
+
+
+def _with_padded_sums(graph: Graph, groups: Sequence[list[int]], readers: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The groups, with sums of paddings of their own vectors in the group they are of: added up tile by tile where they belong."""
+    given = {ref.node for ref in graph.outputs}
+    pads = [i for i in range(graph.arity, len(graph.nodes)) if graph.nodes[i].op in ("pad", "add") and len(graph.nodes[i].types[0].shape) == 1]
+    if not any(graph.nodes[i].op == "pad" for i in pads):
+        return list(groups)
+    added: list[list[int]] = []
+    for group in groups:
+        sums = padded_sums(graph, pads, {i for i in group if is_large(graph.nodes[i])})
+        tops = [i for i, (parts, between) in sums.items() if len(parts) > 1 and _alone(i, between, sums, readers, given)]
+        own = sorted({n for i in tops for n in (i, *sums[i][1])})
+        added.append(own if len(group) + len(own) <= MAX_NODES else [])
+    moved = {i for own in added for i in own}
+    return [sorted([*[i for i in group if i not in moved], *own]) for group, own in zip(groups, added, strict=True)]
+
+
+def _alone(top: int, between: Sequence[int], sums: Container[int], readers: Sequence[Sequence[int]], given: Container[int]) -> bool:
+    """Whether nothing but the sum reads what it is made of, and it is part of no larger one."""
+    own = {top, *between}
+    return all(n not in given and all(r in own for r in readers[n]) for n in between) and not any(r in sums for r in readers[top])
 
 
 def _cheap(graph: Graph, groups: Sequence[Sequence[int]]) -> frozenset[int]:
