@@ -35,7 +35,7 @@ from .scalars import straight
 from .source import halt, place_in, place_of
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled
-from .workspace import Pool
+from .workspace import LARGE_RESULTS, Pool, keep_freed_memory
 from .written import Bind, Step, written
 
 STEP_FLOPS = 2000
@@ -83,6 +83,8 @@ class Program:
         """on Python's numbers: no memory, and nothing of NumPy's that could warn"""
         self._runs = 0
         self._pool = Pool(self.layout.arena_bytes)
+        if sum(t.nbytes for t in graph.output_types) >= LARGE_RESULTS:
+            keep_freed_memory()
 
     def _slot(self, ref: Ref) -> int:
         return self._first[ref.node] + ref.result

@@ -24,6 +24,7 @@ from .cost import graph_cost
 from .memory import layout
 from .plan import Axis, Part, Plan, Promise, Sweep
 from .recovery import Recovery
+from .refine import refine
 from .vectors import copied_inputs
 
 BLOCK_FLOPS = 200_000_000
@@ -114,7 +115,7 @@ class Drawing:
         return values
 
     def plan(self, memory_bytes: int, blocks: Sequence[int], batched: frozenset[str], points: int) -> Plan:
-        once = replace(fuse(_without_inputs(self.builder.build(self.outputs), batched)), factors=self.factors)
+        once = replace(refine(fuse(_without_inputs(self.builder.build(self.outputs), batched))), factors=self.factors)
         held = sum(t.nbytes * (points if n in batched else 1) for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         held += sum(t.type.nbytes for t in self.seeds.values())
         for sweep in self.sweeps:
