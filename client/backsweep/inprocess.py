@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import backsweep_engine
 from backsweep_engine.answer import Answer, Work, prepare
 from backsweep_engine.errors import Error
-from backsweep_engine.execute.executor import Array, Executor, never
+from backsweep_engine.execute.executor import Array, Executor, Stop, never
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
+from backsweep_engine.plan.plan import Axis
 from backsweep_engine.plan.structure import Bound
 from backsweep_engine.ready import Ready
 
 from .calls import Question
+from .filed import Filed
+from .filling import fill
 from .service import Progress, Service, Usage
 
 if TYPE_CHECKING:
     from .wire.arrays import Digest
 
 CACHED_PLANS = 256
+
+Called = Callable[..., list[Answer]]
+"""Called with values, stop and progress."""
 
 
 def local(*, executor: str = "local", lanes: int = 2, threads: int | None = None, memory_bytes: int = 4 << 30) -> Service:
@@ -60,9 +69,9 @@ class InProcess:
     def usage(self) -> Usage:
         return Usage(self._calls, self._seconds, 0, 0, self._blocks, self._workers)
 
-    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Answer]:
+    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
         started = time.monotonic()
-        ready, work = self._ready.get(question) or self._made_ready(question)
+        ready, work = self._to_file(question, to) if to is not None else self._ready.get(question) or self._made_ready(question)
         stop = never if timeout is None else lambda: time.monotonic() - started > timeout
         if self._threads is None:
             answers = ready(values, stop, progress)
@@ -100,6 +109,18 @@ class InProcess:
             self._ready[question] = made
         return made
 
+    def _to_file(self, question: Question, to: Filed) -> tuple[Called, Work]:
+        """As what is ready, but that a matrix in blocks goes to a file and is never held whole."""
+        work = self._work(question)
+        if work.outlines[0][0].axis is Axis.WHOLE:
+            return self._made_ready(question)
+        here = f"{_platform()}; {self._options[0]}; BLAS threads {self._threads or 'as they are'}"
+
+        def fill_it(values: Sequence[Array], stop: Stop, told: Progress | None = None) -> list[Answer]:
+            return [fill(work, question.call(values).values, self._executor, stop, told, to, here)]
+
+        return fill_it, work
+
     def _work(self, question: Question) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""
         request = question.request
@@ -127,6 +148,16 @@ class InProcess:
             raise Error("threads= needs threadpoolctl", reason="NOT_INSTALLED", hint="pip install threadpoolctl, or leave threads=None") from None
         limit: AbstractContextManager[Any] = threadpool_limits(self._threads)
         return limit
+
+
+def _platform() -> str:
+    """What decides bits here, as far as it can be told without the extra [server]."""
+    try:
+        from backsweep_engine.execute.cluster.platform import numeric_platform
+
+        return numeric_platform()
+    except ImportError:
+        return f"numpy {np.__version__}; {platform.platform()}"
 
 
 def _ask_key(ask: Ask) -> Any:
