@@ -12,8 +12,11 @@ from .filed import Filed, Kept, joined
 from .service import Progress
 
 
-def fill(work: Work, values: Values, executor: Executor, stop: Stop, progress: Progress | None, to: Filed, platform: str) -> Answer:
-    """The answer to the only query, a matrix in blocks, in the map of its file; what an earlier process left there is not computed again."""
+def fill(work: Work, values: Values, executor: Executor, stop: Stop, progress: Progress | None, to: Filed, platform: str) -> tuple[Answer, int]:
+    """The answer to the only query, a matrix in blocks, in the map of its file; what an earlier process left there is not computed again.
+
+    And how many blocks were computed.
+    """
     ((part,),) = work.outlines
     of = bytes.fromhex(work.plan.key), platform, part.axis
     if to.kept is not None and (to.kept.plan_key, to.kept.platform, to.kept.axis) != of:
@@ -47,4 +50,4 @@ def fill(work: Work, values: Values, executor: Executor, stop: Stop, progress: P
     except BaseException:
         to.note(kept, now=True)
         raise
-    return Answer((array,), notes=tuple(notes))
+    return Answer((array,), notes=tuple(notes)), done - len(held)

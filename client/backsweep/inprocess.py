@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 import backsweep_engine
 from backsweep_engine.answer import Answer, Work, prepare
 from backsweep_engine.errors import Error
-from backsweep_engine.execute.executor import Array, Executor, Stop, never
+from backsweep_engine.execute.executor import Array, Executor, never
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from .wire.arrays import Digest
 
 CACHED_PLANS = 256
-
-Called = Callable[..., list[Answer]]
-"""Called with values, stop and progress."""
 
 
 def local(*, executor: str = "local", lanes: int = 2, threads: int | None = None, memory_bytes: int = 4 << 30) -> Service:
@@ -71,19 +68,34 @@ class InProcess:
 
     def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
         started = time.monotonic()
-        ready, work = self._to_file(question, to) if to is not None else self._ready.get(question) or self._made_ready(question)
+        if to is not None and (work := self._work(question)).outlines[0][0].axis is not Axis.WHOLE:
+            return self._filled(question, values, timeout, progress, to, work)
+        ready, work = self._ready.get(question) or self._made_ready(question)
         stop = never if timeout is None else lambda: time.monotonic() - started > timeout
         if self._threads is None:
             answers = ready(values, stop, progress)
         else:
             with self._limited():
                 answers = ready(values, stop, progress)
+        self._count(started, work, work.promise.blocks)
+        return answers
+
+    def _filled(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed, work: Work) -> list[Answer]:
+        """A matrix in blocks, which go to a file: it is never held whole."""
+        started = time.monotonic()
+        stop = never if timeout is None else lambda: time.monotonic() - started > timeout
+        here = f"{_platform()}; {self._options[0]}; BLAS threads {self._threads or 'as they are'}"
+        with nullcontext() if self._threads is None else self._limited():
+            answer, blocks = fill(work, question.call(values).values, self._executor, stop, progress, to, here)
+        self._count(started, work, blocks)
+        return [answer]
+
+    def _count(self, started: float, work: Work, blocks: int) -> None:
         with self._lock:
             self._calls += 1
             self._seconds += time.monotonic() - started
-            self._blocks += work.promise.blocks
+            self._blocks += blocks
             self._workers = max(self._workers, self._executor.lanes if work.plan.sweeps else 1)
-        return answers
 
     def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
         return describe(self._work(question).plan)
@@ -108,18 +120,6 @@ class InProcess:
                 self._ready.pop(next(iter(self._ready)))
             self._ready[question] = made
         return made
-
-    def _to_file(self, question: Question, to: Filed) -> tuple[Called, Work]:
-        """As what is ready, but that a matrix in blocks goes to a file and is never held whole."""
-        work = self._work(question)
-        if work.outlines[0][0].axis is Axis.WHOLE:
-            return self._made_ready(question)
-        here = f"{_platform()}; {self._options[0]}; BLAS threads {self._threads or 'as they are'}"
-
-        def fill_it(values: Sequence[Array], stop: Stop, told: Progress | None = None) -> list[Answer]:
-            return [fill(work, question.call(values).values, self._executor, stop, told, to, here)]
-
-        return fill_it, work
 
     def _work(self, question: Question) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""
