@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import backsweep_engine
 from backsweep_engine.answer import Answer, Work, prepare
@@ -17,11 +20,14 @@ from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
+from backsweep_engine.plan.plan import Axis
 from backsweep_engine.plan.structure import Bound
 from backsweep_engine.ready import Ready, make_ready
 from backsweep_engine.stopping import Stop, never, stoppable
 
 from .calls import Question
+from .filed import Filed
+from .filling import fill
 from .service import Progress, Service, Usage
 
 if TYPE_CHECKING:
@@ -64,22 +70,36 @@ class InProcess:
     def usage(self) -> Usage:
         return Usage(self._calls, self._seconds, 0, 0, self._blocks, self._workers)
 
-    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Answer]:
+    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
         started = time.monotonic()
         stop = _until(timeout)
+        if to is not None and (work := self._work(question, stop)).outlines[0][0].axis is not Axis.WHOLE:
+            return self._filled(question, values, stop, progress, to, work)
         ready, blocks, workers = self._ready.get(question) or self._made_ready(question, stop)
         if self._threads is None:
             answers = ready(values, stop, progress)
         else:
             with self._limited():
                 answers = ready(values, stop, progress)
+        self._count(started, blocks, workers)
+        return answers
+
+    def _filled(self, question: Question, values: Sequence[Array], stop: Stop, progress: Progress | None, to: Filed, work: Work) -> list[Answer]:
+        """A matrix in blocks, which go to a file: it is never held whole."""
+        started = time.monotonic()
+        here = f"{_platform()}; {self._options[0]}; BLAS threads {self._threads or 'as they are'}"
+        with nullcontext() if self._threads is None else self._limited():
+            answer, blocks = fill(work, question.call(values).values, self._executor, stop, progress, to, here)
+        self._count(started, blocks, self._executor.lanes)
+        return [answer]
+
+    def _count(self, started: float, blocks: int, workers: int) -> None:
         with self._lock:
             self._calls += 1
             self._seconds += time.monotonic() - started
             self._blocks += blocks
             if workers > self._workers:
                 self._workers = workers
-        return answers
 
     def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
         from backsweep_engine.execute.spread import Spread
@@ -144,6 +164,16 @@ def _until(timeout: float | None) -> Stop:
         return never
     end = time.monotonic() + timeout
     return lambda: time.monotonic() > end
+
+
+def _platform() -> str:
+    """What decides bits here, as far as it can be told without the extra [server]."""
+    try:
+        from backsweep_engine.execute.cluster.platform import numeric_platform
+
+        return numeric_platform()
+    except ImportError:
+        return f"numpy {np.__version__}; {platform.platform()}"
 
 
 def _ask_key(ask: Ask) -> Any:

@@ -26,6 +26,7 @@ from .asks import as_asked
 from .calls import Question, Verbs, posed
 from .checking import adjoined, is_graph
 from .dtypes import as_array, as_input
+from .filed import Filed, require_npz, same_question, save_sparse
 from .lines import show
 from .questions import through_of
 from .results import NonFiniteWarning, describe_note
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
+
+ToFile = str | os.PathLike[str] | None
+"""Where a matrix goes; None: it stays in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,11 @@ class Transport(Protocol):
     @property
     def usage(self) -> Usage: ...
 
-    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Answer]:
-        """One answer per query, in order. `values`: those the question names; `timeout` in seconds."""
+    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
+        """One answer per query, in order. `values`: those the question names; `timeout` in seconds.
+
+        `to`: where the matrix that is the only answer goes, if it comes in blocks.
+        """
         ...
 
     def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
@@ -231,17 +238,21 @@ class Function:
         """H t of a scalar function, shaped like wrt; one more leading axis for many."""
         return self._all(inputs, (("hvp", tangent, options),), timeout, progress)[0]
 
-    def jacobian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+    def jacobian(self, *inputs: Any, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows, columns or colours per block.
+
+        `to="j.npy"`: the matrix over the ravels of all outputs and of all of `wrt` goes to that file block by block, and
+        comes back as a read-only map of it: it may be larger than memory. A call that was cut off, even killed, is
+        gone on with by the same call again. With `layout="sparse"` the file is a .npz, as of scipy.sparse.save_npz.
 
         `layout="sparse"`: a scipy.sparse.csr_array over the ravels of all outputs and of all of `wrt`, whose
         pattern is the same at every point (it may hold zeros).
         """
-        return self._all(inputs, (("jacobian", None, options),), timeout, progress)[0]
+        return self._matrix(inputs, "jacobian", None, options, timeout, progress, to)
 
-    def hessian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
-        """All second derivatives of a scalar function: leaves input.shape + input.shape. `layout` as of `jacobian`."""
-        return self._all(inputs, (("hessian", None, options),), timeout, progress)[0]
+    def hessian(self, *inputs: Any, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """All second derivatives of a scalar function: leaves input.shape + input.shape. `layout` and `to` as of `jacobian`."""
+        return self._matrix(inputs, "hessian", None, options, timeout, progress, to)
 
     def hessian_diagonal(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The Hessian's diagonal, shaped like wrt.
@@ -252,7 +263,7 @@ class Function:
         return self._all(inputs, (("hessian_diagonal", None, options),), timeout, progress)[0]
 
     def gauss_newton(
-        self, *inputs: Any, through: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
+        self, *inputs: Any, through: Any, tangent: Any = None, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
     ) -> Any:
         """The generalised Gauss-Newton matrix G = J' H J of a scalar L(x) = l(z(x)): J the Jacobian of z, H the Hessian of l by z.
 
@@ -264,9 +275,18 @@ class Function:
 
         The scalar may depend on wrt through z only, else NOT_THROUGH: of a penalty too, name what it reads.
         """
-        return self._all(inputs, (("gauss_newton", tangent, {"through": through, **options}),), timeout, progress)[0]
+        return self._matrix(inputs, "gauss_newton", tangent, {"through": through, **options}, timeout, progress, to)
 
-    def fisher(self, *inputs: Any, family: Family, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+    def fisher(
+        self,
+        *inputs: Any,
+        family: Family,
+        tangent: Any = None,
+        to: ToFile = None,
+        timeout: float | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Any:
         """The Fisher information F = J' I(z) J of the model whose parameters z the function gives: the expectation, not an estimate.
 
         z, and I(z) of one observation, summed over all of z: family "normal": means, with unit variance, 1; or a tuple
@@ -274,9 +294,11 @@ class Function:
         the last axis, diag(p) - p p'. "poisson": logs of rates, exp(z). With `tangent` the product F t, shaped like wrt
         (one more leading axis for many), without it the matrix, as of `hessian`. (Amari 1998; Martens 2020.)
         """
-        return self._all(inputs, (("fisher", tangent, {"family": family, **options}),), timeout, progress)[0]
+        return self._matrix(inputs, "fisher", tangent, {"family": family, **options}, timeout, progress, to)
 
-    def empirical_fisher(self, *inputs: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+    def empirical_fisher(
+        self, *inputs: Any, tangent: Any = None, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
+    ) -> Any:
         """The sum over examples of g g', for a function that gives a log-likelihood per example and g the gradient of one.
 
         With `tangent` the product, without it the matrix, as of `fisher`. It is not the Fisher information: there the
@@ -285,7 +307,7 @@ class Function:
         curvature in size and direction (Kunstner, Hennig and Balles, Limitations of the Empirical Fisher
         Approximation, NeurIPS 2019).
         """
-        return self._all(inputs, (("empirical_fisher", tangent, options),), timeout, progress)[0]
+        return self._matrix(inputs, "empirical_fisher", tangent, options, timeout, progress, to)
 
     def check(self, *inputs: Any, gradient: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """A Verdict on the derivative at a point: on `gradient` if given, else on our own.
@@ -347,7 +369,7 @@ class Function:
 
         Path(path).write_bytes(encode_graph(self.graph))
 
-    def _all(self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None) -> list[Any]:
+    def _all(self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None, stacklevel: int = 3) -> list[Any]:
         question, values = posed(self.signature, inputs, asked)
         service = self.service
         if service._closed or service._pid != _process:
@@ -360,10 +382,38 @@ class Function:
         results: list[Any] = []
         for answer in answers:
             if answer.notes:
-                note, verb = answer.notes[0], asked[len(results)][0]
-                warnings.warn(f"{verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=3)
+                self._warn(asked[len(results)][0], answer, stacklevel + 1)
             results.append(question.giving[len(results)](answer))
         return results
+
+    def _warn(self, verb: str, answer: Answer, stacklevel: int) -> None:
+        note = answer.notes[0]
+        warnings.warn(f"{verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=stacklevel)
+
+    def _matrix(
+        self, inputs: Sequence[Any], verb: str, seed: Any, options: Mapping[str, Any], timeout: float | None, progress: Progress | None, to: ToFile
+    ) -> Any:
+        """A matrix, in memory or to a file; or its product with a seed."""
+        if to is None:
+            return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)[0]
+        if seed is not None:
+            raise GraphError("to= is for matrices", reason="MALFORMED", name="to", got=f"{verb} with a tangent", hint="a product fits in memory")
+        if options.get("layout") == "sparse":
+            require_npz(to)
+            (matrix,) = self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)
+            save_sparse(to, matrix)
+            return matrix
+        question, values = posed(self.signature, inputs, ((verb, seed, options),))
+        self.service._require_open()
+        with Filed(to, same_question(question.request, question.call(values).values)) as file:
+            try:
+                (answer,) = self.service._transport.answer(question, values, timeout, progress, file)
+            except Error as error:
+                show(error, self._source(error.node))
+                raise error from None
+            if answer.notes:
+                self._warn(verb, answer, 4)
+            return file.finish(answer.arrays[0])
 
     def _source(self, node: int | None) -> str:
         return self._sources[node] if node is not None and node < len(self._sources) else ""

@@ -15,8 +15,9 @@ import numpy as np
 from .check.check import check
 from .check.rounds import promise_check
 from .check.verdict import Verdict
+from .errors import GraphError
 from .execute.executor import Array, Block, Executor, Values
-from .execute.gather import Compressed, Diagonal, Moments
+from .execute.gather import Compressed, Diagonal, Moments, recovered_width
 from .execute.local import rows_of, run_once, shared_of
 from .execute.nonfinite import culprit, finite_nodes, is_finite
 from .graph import Graph, Type
@@ -35,12 +36,18 @@ from .transforms.sparsity import Pattern
 @dataclass(frozen=True, slots=True)
 class OutlinePart:
     """One array of an answer, and along what its blocks are cut. `type`: of the whole; `pattern`: of a sparse
-    matrix, of which only the values at its positions come.
+    matrix, of which only the values at its positions come. `width`: of a block along the axis.
     """
 
     type: Type
     axis: Axis
     pattern: Pattern | None = None
+    width: int = 1
+
+    @property
+    def extent(self) -> int:
+        """How long it is along the axis."""
+        return 1 if self.axis is Axis.WHOLE else self.array_type.shape[1 if self.axis is Axis.COLUMN else 0]
 
     @property
     def array_type(self) -> Type:
@@ -133,18 +140,64 @@ def _prepared(request: Request, budget: Budget, bound: Mapping[str, Array]) -> W
     return Work(request, plan, promise, tuple(_outline(k, ask, plan) for k, ask in enumerate(request.asks)), budget)
 
 
-def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Iterator[Event]:
+Held = frozenset[tuple[int, int, int]]
+"""Blocks somebody has already, as (query, part, start): of one plan each block has its place."""
+
+
+def held_of(work: Work, query: int, part: int, axis: Axis | None, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """The blocks in a range of a part; raises GraphError unless it is of whole blocks."""
+    if query >= len(work.outlines) or part >= len(work.outlines[query]) or (outline := work.outlines[query][part]).axis is not axis:
+        raise GraphError("a range is of no part of the answer", name="have", got=f"query {query}, part {part}, axis {axis.value if axis else 'unknown'}")
+    width, extent = outline.width, outline.extent
+    if start % width or (stop % width and stop != extent) or not 0 <= start <= stop <= extent:
+        allowed = f"whole blocks of {width}, 0 to {extent}"
+        raise GraphError("a range is not of whole blocks", name="have", got=f"{start} to {stop}", allowed=allowed, hint="name only blocks that came whole")
+    return ((query, part, k) for k in range(start, stop, width))
+
+
+def _left(work: Work, held: Held) -> tuple[Plan, frozenset[int]]:
+    """The plan without the blocks held, and the queries of which none is left. What is recovered from compressed rows needs all of them."""
+    done = set()
+    starts: dict[int, frozenset[int]] = {}
+    for query, parts in enumerate(work.outlines):
+        wanted = [(p, k) for p, part in enumerate(parts) if part.axis is not Axis.WHOLE for k in range(0, part.extent, part.width)]
+        missing = {k for p, k in wanted if (query, p, k) not in held}
+        starts[query] = frozenset({k for _, k in wanted} - missing)
+        if wanted and not missing:
+            done.add(query)
+    sweeps = []
+    for sweep in work.plan.sweeps:
+        recovered = work.plan.recovery(sweep.query) is not None
+        every = frozenset(range(0, sweep.rows, sweep.width))
+        here = every if sweep.query in done else frozenset() if recovered else starts[sweep.query] & every
+        sweeps.append(replace(sweep, held=here))
+    return replace(work.plan, sweeps=tuple(sweeps), others={}), frozenset(done)
+
+
+def deliver(work: Work, values: Values, executor: Executor, stop: Stop, held: Held = frozenset()) -> Iterator[Event]:
     """Every event of the work: blocks in any order, then verdicts, then notes on what was not finite.
 
-    `values`: an array per input, and per seed under `seed_name(query, name)`. Raises OverBudget
-    before any work; Cancelled when stop() says so.
+    `values`: an array per input, and per seed under `seed_name(query, name)`. Blocks that are `held` do not come, and
+    are not computed where no other needs them; nothing is noted on them. Raises OverBudget before any work;
+    Cancelled when stop() says so.
     """
     require_within(work.promise, work.budget)
+    if not held:
+        yield from _delivered(work, work.plan, values, executor, stop)
+        return
+    plan, done = _left(work, held)
+    for event in _delivered(work, plan, values, executor, stop, done):
+        if not (isinstance(event, Block) and (event.query, event.part, event.start) in held):
+            yield event
+
+
+def _delivered(work: Work, plan: Plan, values: Values, executor: Executor, stop: Stop, done: frozenset[int] = frozenset()) -> Iterator[Event]:
+    """The events of `plan`, the work's or what is left of it. `done`: queries of which no block is wanted."""
     values = apart(values)
     asks = work.request.asks
     first_bad: dict[tuple[int, int], Block] = {}
-    gathered = {k: g for k, ask in enumerate(asks) if (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
-    for block in executor.blocks(work.plan, values, stop):
+    gathered = {k: g for k, ask in enumerate(asks) if k not in done and (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
+    for block in executor.blocks(plan, values, stop):
         if not is_finite(block.array):
             key = (block.query, block.part)
             if key not in first_bad or block.start < first_bad[key].start:
@@ -241,7 +294,8 @@ def _outline(query: int, ask: Ask, plan: Plan) -> tuple[OutlinePart, ...]:
     recovery = plan.recovery(query)
     if recovery is not None and recovery.form is not Form.DIAGONAL:
         sparse = recovery.form is Form.SPARSE
-        return (OutlinePart(recovery.type, Axis.POSITION, recovery.pattern) if sparse else OutlinePart(recovery.type, Axis.ROW),)
+        width = recovered_width(recovery)
+        return (OutlinePart(recovery.type, Axis.POSITION, recovery.pattern, width) if sparse else OutlinePart(recovery.type, Axis.ROW, None, width),)
     whole = tuple(OutlinePart(p.type, Axis.WHOLE) for p in plan.parts if p.query == query)
     sweep = next((s for s in plan.sweeps if s.query == query), None)
     if sweep is None:
@@ -249,10 +303,10 @@ def _outline(query: int, ask: Ask, plan: Plan) -> tuple[OutlinePart, ...]:
     if isinstance(ask.query, HessianDiagonal):
         return tuple(OutlinePart(t, Axis.WHOLE) for t in sweep.pieces) * (2 if ask.query.method == "estimate" else 1)
     if sweep.axis is Axis.POINT:
-        return tuple(OutlinePart(t.with_shape((sweep.rows, *t.shape)), Axis.POINT) for t in sweep.pieces)
+        return tuple(OutlinePart(t.with_shape((sweep.rows, *t.shape)), Axis.POINT, None, sweep.width) for t in sweep.pieces)
     rows, length = sweep.rows, sweep.row_type.size
     shape = (length, rows) if sweep.axis is Axis.COLUMN else (rows, length)
-    return (OutlinePart(sweep.row_type.with_shape(shape), sweep.axis),)
+    return (OutlinePart(sweep.row_type.with_shape(shape), sweep.axis, None, sweep.width),)
 
 
 def _pieces(block: Block, sweep: Sweep) -> Iterator[Block]:

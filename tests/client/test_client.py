@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 import backsweep as bs
-from support.server import Server, serving
+from support.server import Server, free_port, serving
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +31,6 @@ def service(server: Server) -> Iterator[bs.Service]:
 
 def linear(x: Any, A: Any) -> Any:
     return np.sum(np.tanh(A @ x))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_bound_arrays_travel_once_for_all_calls_and_functions(service: bs.Service) -> None:

@@ -19,6 +19,14 @@ CHUNK_BYTES = 8 << 20
 """Of recovered values in one block."""
 
 
+def recovered_width(recovery: Recovery) -> int:
+    """Positions, or rows of a dense matrix, in one block."""
+    item = recovery.type.dtype.itemsize
+    if recovery.form is Form.SPARSE:
+        return CHUNK_BYTES // item
+    return max(1, CHUNK_BYTES // max(1, recovery.type.shape[1] * item))
+
+
 class Compressed:
     """The compressed rows of one query."""
 
@@ -42,15 +50,13 @@ class Compressed:
         if recovery.form is Form.DIAGONAL:
             yield from cut(recovery.query, values, self._pieces)
             return
-        item = values.itemsize
+        width = recovered_width(recovery)
         if recovery.form is Form.SPARSE:
-            width = CHUNK_BYTES // item
             for start in range(0, values.size, width):
                 stop = min(start + width, values.size)
                 yield Block(recovery.query, 0, Axis.POSITION, start, stop, values[start:stop].copy())
             return
-        rows, columns = recovery.type.shape
-        width = max(1, CHUNK_BYTES // max(1, columns * item))
+        rows = recovery.type.shape[0]
         for start in range(0, rows, width):
             stop = min(start + width, rows)
             yield Block(recovery.query, 0, Axis.ROW, start, stop, recovery.rows(values, start, stop))

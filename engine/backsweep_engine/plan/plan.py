@@ -88,6 +88,8 @@ class Sweep:
     note: str = ""
     seeds: Seeds | None = None
     tier: Tier = Tier.NUMPY
+    held: frozenset[int] = frozenset()
+    """where blocks start that somebody has already: they are left out, and no other is cut otherwise"""
 
     @property
     def key(self) -> str:
@@ -105,8 +107,8 @@ class Sweep:
         return -(-self.rows // self.width)
 
     def ranges(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of each block, in order."""
-        return ((k, min(k + self.width, self.rows)) for k in range(0, self.rows, self.width))
+        """(start, stop) of each block that is wanted, in order."""
+        return ((k, min(k + self.width, self.rows)) for k in range(0, self.rows, self.width) if k not in self.held)
 
     def block_type(self, start: int, stop: int) -> Type:
         return self.row_type.with_shape((stop - start, *self.row_type.shape))
