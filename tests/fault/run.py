@@ -1,0 +1,139 @@
+"""Does one fault to a running job and says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import threadpoolctl
+
+from backsweep_engine.errors import Error
+
+from .job import Array, Course, Job, ask
+from .scene import Scene
+from .table import ANSWER, Fault
+
+SETTLED = Job()
+"""Asked before and after each fault; short."""
+FIRST_SECONDS = 15.0
+"""After a fault, the first result of the next job comes within this: lanes are free, a driver that is gone has been replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`got`: ANSWER or the error's reason. `wait`: the longest between two results, or from the strike to the error. `left`: what was left behind or
+    not put back. `again`: seconds to the first result of the next job; None where there was none.
+    """
+
+    fault: Fault
+    got: str
+    message: str
+    same_bits: bool | None
+    wait_seconds: float
+    again_seconds: float | None
+    left: tuple[str, ...]
+
+    @property
+    def right(self) -> bool:
+        again = self.again_seconds is None or self.again_seconds <= FIRST_SECONDS
+        return self.got == self.fault.expected and self.same_bits is not False and self.wait_seconds <= self.fault.bound_seconds and again and not self.left
+
+
+@cache
+def undisturbed(job: Job) -> Array:
+    """What the job must give, bit for bit, computed without server and cluster."""
+    import scipy.linalg  # noqa: F401  # loads SciPy's own BLAS, so that it is limited too
+
+    with threadpoolctl.threadpool_limits(1):
+        return job.undisturbed()
+
+
+def strike(scene: Scene, fault: Fault) -> Outcome:
+    """Runs the fault's job on a scene that is whole, and leaves it whole unless the fault ends the scene."""
+    settle(scene)
+    function = fault.job.submit(scene.service)
+    course = ask(function, fault.job, timeout=fault.timeout, strike=lambda: fault.strike(scene))
+    fault.relief(scene)
+    left = [] if fault.ends_scene else scene.mended()
+    again = None if fault.ends_scene else ask(SETTLED.submit(scene.service), SETTLED, timeout=60)
+    if again is not None and not _same(again, SETTLED):
+        left.append(f"the next job: {again.error or 'other bits'}")
+    got, message = _got(course)
+    return Outcome(
+        fault,
+        got,
+        message,
+        _same(course, fault.job) if got == ANSWER else None,
+        _wait(course, fault),
+        again.first_wait if again is not None else None,
+        tuple(left),
+    )
+
+
+def settle(scene: Scene) -> None:
+    """One undisturbed job: lanes are there and warm."""
+    course = ask(SETTLED.submit(scene.service), SETTLED, timeout=90)
+    assert course.error is None, course.error
+    assert not scene.mended()
+
+
+def _got(course: Course) -> tuple[str, str]:
+    match course.error:
+        case None:
+            return ANSWER, ""
+        case Error() as error:
+            return error.reason, error.message
+        case error:
+            return type(error).__name__, str(error)
+
+
+def _same(course: Course, job: Job) -> bool:
+    return course.answer is not None and course.answer.tobytes() == undisturbed(job).tobytes()
+
+
+def _wait(course: Course, fault: Fault) -> float:
+    """An error without a strike is counted from the deadline."""
+    if course.error is None:
+        return course.longest_wait
+    return course.times[-1] - (course.struck or course.times[0] + fault.timeout)
+
+
+def outcomes(faults: Iterable[Fault]) -> Iterator[Outcome | list[str]]:
+    """Each fault's outcome, as few scenes as possible; after each scene, what it left behind."""
+    stage = Stage()
+    try:
+        for fault in faults:
+            if left := stage.ready_for(fault):
+                yield left
+            yield strike(stage.scene, fault)
+    finally:
+        yield stage.close()
+
+
+class Stage:
+    """The scene that stands, kept while the next fault can use it."""
+
+    def __init__(self) -> None:
+        self._scene: Scene | None = None
+        self._of: Fault | None = None
+
+    @property
+    def scene(self) -> Scene:
+        assert self._scene is not None
+        return self._scene
+
+    def ready_for(self, fault: Fault) -> list[str]:
+        """A whole scene for this fault; what the one before left behind if it had to go."""
+        left: list[str] = []
+        before = self._of
+        if before is not None and (before.ends_scene or before.environment != fault.environment or before.joined != fault.joined):
+            left = self.close()
+        if self._scene is None:
+            self._scene = Scene(fault.joined, fault.environment)
+        self._of = fault
+        return left
+
+    def close(self) -> list[str]:
+        scene, self._scene, self._of = self._scene, None, None
+        return scene.close() if scene is not None else []
