@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,7 +47,9 @@ class Job:
 
 @dataclass(slots=True)
 class Course:
-    """What became of a job. `times`: when it was asked, of each result, and of its end; `struck`: when the fault was done."""
+    """What became of a job. `times`: when it was asked, of each result, and of its end; `struck`: when the fault was done, which is then also
+    the time of the result it was done at: how long it takes to do is no wait.
+    """
 
     times: list[float] = field(default_factory=list)
     struck: float = 0.0
@@ -57,7 +60,7 @@ class Course:
     def longest_wait(self) -> float:
         """Seconds between two results, or from the last to the end; before the first one Ray may be starting, so it counts from there."""
         moments = self.times[1:]
-        return max((b - a for a, b in zip(moments[:-1], moments[1:], strict=True)), default=0.0)
+        return max((b - a for a, b in itertools.pairwise(moments)), default=0.0)
 
     @property
     def first_wait(self) -> float:
@@ -75,8 +78,10 @@ def ask(function: bs.Function, job: Job, *, timeout: float, strike: Callable[[],
     def progress(done: int, _total: int) -> None:
         course.times.append(time.monotonic())
         if strike is not None and not course.struck and done >= STRIKE_AT:
-            course.struck = time.monotonic()
-            strike()
+            try:
+                strike()
+            finally:
+                course.times[-1] = course.struck = time.monotonic()
 
     course.times.append(time.monotonic())
     try:

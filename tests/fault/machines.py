@@ -5,6 +5,7 @@ All of it is one session of processes (host.py leads it), so that nothing surviv
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -61,10 +62,8 @@ def lanes_among(pids: list[int]) -> list[int]:
 
 def signal_all(pids: list[int], number: int) -> None:
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            pass
 
 
 def listening(pids: list[int]) -> list[int]:
@@ -100,12 +99,17 @@ class Node:
 
 
 class Machines:
-    """Running from its making until `close`. `folder`: where Ray writes; `port`: of its GCS, 0 takes a free one."""
+    """Running from its making until `close`. `folder`: where Ray writes."""
 
-    def __init__(self, folder: Path, port: int = 0, token: str = "") -> None:
-        self.token = token or secrets.token_hex(32)
-        (folder / "ray").mkdir(exist_ok=True)  # Ray notes there which cluster is the newest
+    def __init__(self, folder: Path) -> None:
+        self._token = secrets.token_hex(32)
         self._folder = folder
+        (folder / "ray").mkdir()  # Ray notes there which cluster is the newest
+        self._begin(port=0)
+
+    def _begin(self, port: int) -> None:
+        self.nodes: list[Node] = []
+        self.address = ""
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "fault.host", str(port)],
             stdin=subprocess.PIPE,
@@ -113,11 +117,9 @@ class Machines:
             stderr=subprocess.DEVNULL,
             text=True,
             env={**os.environ, **self.environment()},
-            cwd=folder,
+            cwd=self._folder,
             start_new_session=True,
         )
-        self.address = ""
-        self.nodes: list[Node] = []
         try:
             for cpus in CPUS:
                 self.add(cpus)
@@ -131,7 +133,7 @@ class Machines:
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": self.token,
+            "RAY_AUTH_TOKEN": self._token,
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so it listens on loopback only
             "RAY_TMPDIR": str(self._folder),
             "OMP_NUM_THREADS": "1",
@@ -151,7 +153,7 @@ class Machines:
         told = self._ask(f"add {cpus}")
         self.address = told.pop("address")
         (raylet,) = told.pop("raylet")
-        node = Node(raylet, {name: pids for name, pids in told.items()})
+        node = Node(raylet, told)
         self.nodes.append(node)
         return node
 
@@ -186,6 +188,13 @@ class Machines:
         signal_all(pids, signal.SIGSTOP)
         signal_all(pids, signal.SIGKILL)
 
+    def revive(self) -> None:
+        """A new cluster at the address of the one before, which is ended."""
+        port = int(self.address.rpartition(":")[2])
+        if left := self.close():
+            raise AssertionError(f"the cluster before left {left}")
+        self._begin(port)
+
     def close(self) -> list[str]:
         """Ends all of it; what is then still there."""
         ports = listening(session.members(self._process.pid))
@@ -195,7 +204,7 @@ class Machines:
             assert pipe is not None
             pipe.close()
         left: Callable[[], list[int]] = lambda: session.members(self._process.pid)
-        wait_until(lambda: not left(), 10)
+        wait_until(lambda: not left() and not open_ports() & set(ports), 10)
         return [f"process {pid}" for pid in left()] + [f"port {port}" for port in ports if port in open_ports()]
 
     def _ask(self, line: str) -> dict[str, Any]:

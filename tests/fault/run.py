@@ -23,7 +23,7 @@ FIRST_SECONDS = 15.0
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`got`: ANSWER or the error's reason. `wait`: the longest between two results, or from the strike to the error. `left`: what was left behind or
-    not put back. `again`: seconds to the first result of the next job; None where there was none.
+    not put back. `again_seconds`: to the first result of the next job.
     """
 
     fault: Fault
@@ -31,13 +31,13 @@ class Outcome:
     message: str
     same_bits: bool | None
     wait_seconds: float
-    again_seconds: float | None
+    again_seconds: float
     left: tuple[str, ...]
 
     @property
     def right(self) -> bool:
-        again = self.again_seconds is None or self.again_seconds <= FIRST_SECONDS
-        return self.got == self.fault.expected and self.same_bits is not False and self.wait_seconds <= self.fault.bound_seconds and again and not self.left
+        came = self.got == self.fault.expected and self.same_bits is not False
+        return came and self.wait_seconds <= self.fault.bound_seconds and self.again_seconds <= FIRST_SECONDS and not self.left
 
 
 @cache
@@ -50,14 +50,17 @@ def undisturbed(job: Job) -> Array:
 
 
 def strike(scene: Scene, fault: Fault) -> Outcome:
-    """Runs the fault's job on a scene that is whole, and leaves it whole unless the fault ends the scene."""
+    """Runs the fault's job on a scene that is whole and leaves it whole."""
     settle(scene)
+    fault.before(scene)
     function = fault.job.submit(scene.service)
     course = ask(function, fault.job, timeout=fault.timeout, strike=lambda: fault.strike(scene))
     fault.relief(scene)
-    left = [] if fault.ends_scene else scene.mended()
-    again = None if fault.ends_scene else ask(SETTLED.submit(scene.service), SETTLED, timeout=60)
-    if again is not None and not _same(again, SETTLED):
+    if scene.machines is not None:
+        scene.machines.mend()
+    again = ask(SETTLED.submit(scene.service), SETTLED, timeout=60)
+    left = scene.unlike_before()
+    if not _same(again, SETTLED):
         left.append(f"the next job: {again.error or 'other bits'}")
     got, message = _got(course)
     return Outcome(
@@ -66,7 +69,7 @@ def strike(scene: Scene, fault: Fault) -> Outcome:
         message,
         _same(course, fault.job) if got == ANSWER else None,
         _wait(course, fault),
-        again.first_wait if again is not None else None,
+        again.first_wait,
         tuple(left),
     )
 
@@ -75,7 +78,7 @@ def settle(scene: Scene) -> None:
     """One undisturbed job: lanes are there and warm."""
     course = ask(SETTLED.submit(scene.service), SETTLED, timeout=90)
     assert course.error is None, course.error
-    assert not scene.mended()
+    assert not scene.unlike_before()
 
 
 def _got(course: Course) -> tuple[str, str]:
@@ -93,10 +96,11 @@ def _same(course: Course, job: Job) -> bool:
 
 
 def _wait(course: Course, fault: Fault) -> float:
-    """An error without a strike is counted from the deadline."""
+    """Of an error without a strike: from the deadline where that is the fault, else from the asking."""
     if course.error is None:
         return course.longest_wait
-    return course.times[-1] - (course.struck or course.times[0] + fault.timeout)
+    began = course.times[0] + (fault.timeout if fault.expected == "DEADLINE" else 0.0)
+    return course.times[-1] - (course.struck or began)
 
 
 def outcomes(faults: Iterable[Fault]) -> Iterator[Outcome | list[str]]:
@@ -127,7 +131,7 @@ class Stage:
         """A whole scene for this fault; what the one before left behind if it had to go."""
         left: list[str] = []
         before = self._of
-        if before is not None and (before.ends_scene or before.environment != fault.environment or before.joined != fault.joined):
+        if before is not None and (before.environment != fault.environment or before.joined != fault.joined):
             left = self.close()
         if self._scene is None:
             self._scene = Scene(fault.joined, fault.environment)

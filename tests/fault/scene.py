@@ -63,20 +63,15 @@ class Scene:
         (found,) = [pid for pid in children(self.driver) if name in command(pid).split(b"\0")[0].decode()]
         return found
 
-    def mended(self) -> list[str]:
-        """Puts back what a fault took away; what is then not as it was before."""
-        if self.machines is not None:
-            self.machines.mend()
+    def unlike_before(self) -> list[str]:
+        """What is not as it was before a fault, though a job was asked since: lanes that are dead are replaced in time."""
         wait_until(lambda: len(self.drivers()) == 1 and len(self.lanes()) == LANES, MEND_SECONDS)
-        left = []
-        if len(self.drivers()) != 1:
-            left.append(f"{len(self.drivers())} drivers")
-        if len(self.lanes()) != LANES:
-            left.append(f"{len(self.lanes())} lanes")
-        folders = list(self.folder.glob("bswray-*"))
-        if len(folders) > 1:
-            left.append(f"{len(folders)} folders")
-        return left
+        counts = {"driver": (len(self.drivers()), 1), "lane": (len(self.lanes()), LANES), "folder": (len(self._folders()), 1)}
+        return [f"{got} {name}s" for name, (got, wanted) in counts.items() if got != wanted]
+
+    def _folders(self) -> list[Path]:
+        """Of drivers."""
+        return list(self.folder.glob("bswray-*"))
 
     def close(self) -> list[str]:
         """Ends the server, then Ray; what is left of either."""
@@ -92,7 +87,7 @@ class Scene:
             left += self._held(self.machines)
             left += self.machines.close()
         left += [f"port {port}" for port in ports if port in open_ports()]
-        left += [str(path) for path in self.folder.glob("bswray-*")]
+        left += [f"folder {path}" for path in self._folders()]
         shutil.rmtree(self.folder, ignore_errors=True)
         return left
 

@@ -7,12 +7,13 @@ an error comes within its bound of the strike. After each fault what was lost is
 from __future__ import annotations
 
 import os
+import resource
 import signal
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from backsweep_engine.execute.cluster.queue import ATTEMPTS
 
 from .job import Job
 from .machines import family, signal_all
@@ -24,26 +25,35 @@ INTERRUPTED = "KeyboardInterrupt"
 
 LONG = Job(trips=64)
 """30 blocks, some 3 s of work in all: long enough to lose a process in the middle."""
+WIDE = Job(trips=2, size=2400, block=1200)
+"""2 blocks, each of which takes more than 46 MB of a lane's memory besides what it has."""
+VAST = Job(trips=1, size=4000, block=400)
+"""Its matrix, 128 MB, is larger than the object store."""
 ENDLESS = Job(trips=100_000)
 """A block takes minutes: lanes that were not freed would be missed."""
 
 
+def nothing(scene: Scene) -> None:
+    """Of a fault that lies elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`strike`: done to the running job. `expected`: ANSWER (with the same bits), or the reason of the error. `joined`: on a Ray of several nodes,
-    else on the server's own. `relief`: done after the job, before what is gone is put back. `environment`: of a server of its own.
+    """`strike`: done to the running job, and `before`: to the scene before the job is asked. `expected`: ANSWER (with the same bits), or the
+    reason of the error. `joined`: on a Ray of several nodes, else on the server's own. `relief`: done after the job, before what is gone is put
+    back. `environment`: of a server of its own.
     """
 
     name: str
-    strike: Callable[[Scene], None]
     bound_seconds: float
+    strike: Callable[[Scene], None] = nothing
+    before: Callable[[Scene], None] = nothing
     expected: str = ANSWER
     joined: bool = True
     job: Job = LONG
     timeout: float = 60.0
-    relief: Callable[[Scene], None] = lambda scene: None
+    relief: Callable[[Scene], None] = nothing
     environment: Mapping[str, str] = field(default_factory=dict)
-    ends_scene: bool = False
 
 
 def _a_node(scene: Scene) -> list[int]:
@@ -112,24 +122,79 @@ def _interrupt(scene: Scene) -> None:
     raise KeyboardInterrupt
 
 
-def _nothing(scene: Scene) -> None:
-    """The fault is in the environment, or in the job."""
+def _kill_all(scene: Scene) -> None:
+    assert scene.machines is not None
+    scene.machines.kill_all()
+
+
+def _revive(scene: Scene) -> None:
+    assert scene.machines is not None
+    scene.machines.revive()
+
+
+def _kill_all_and_revive(scene: Scene) -> None:
+    _kill_all(scene)
+    _revive(scene)
+
+
+def _short_of_memory(scene: Scene, pids: list[int]) -> None:
+    """These processes, and what they start, get 32 MB more than a lane has now: other allocations then fail as on a full machine."""
+    lane = Path(f"/proc/{scene.lanes()[0]}/status").read_text()
+    (kibibytes,) = [int(line.split()[1]) for line in lane.splitlines() if line.startswith("VmData:")]
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_DATA, ((kibibytes << 10) + (32 << 20), resource.RLIM_INFINITY))
+
+
+def _nodes_short_of_memory(count: int) -> Callable[[Scene], None]:
+    def limit(scene: Scene) -> None:
+        assert scene.machines is not None
+        for node in list(scene.machines.working())[:count]:
+            _short_of_memory(scene, [node.raylet, *node.lanes()])
+
+    return limit
+
+
+def _memory_again(scene: Scene) -> None:
+    assert scene.machines is not None
+    for node in scene.machines.working():
+        for pid in (node.raylet, *node.lanes()):
+            resource.prlimit(pid, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("a worker is killed", _kill_worker, WORKER_SECONDS),
-    Fault("both workers are killed", _kill_both_workers, WORKER_SECONDS),
-    Fault("the raylet of a node is killed", _kill_raylet, NODE_SECONDS),
-    Fault("a node is killed", _kill_node, NODE_SECONDS),
-    Fault("a node hangs and goes on", _hang_node, NODE_SECONDS, relief=_go_on),
-    Fault("a node hangs and is killed", _hang_node, NODE_SECONDS, relief=_kill_hung),
-    Fault("the client is interrupted", _interrupt, WORKER_SECONDS, expected=INTERRUPTED),
-    Fault("the deadline expires", _nothing, WORKER_SECONDS, expected="DEADLINE", job=ENDLESS, timeout=3.0),
-    Fault("the driver is killed", _kill_driver, DRIVER_SECONDS),
-    Fault("the GCS of the cluster is killed", _kill_joined_gcs, DRIVER_SECONDS, ends_scene=True),
-    Fault("a worker of the server's own Ray is killed", _kill_worker, WORKER_SECONDS, joined=False),
-    Fault("the driver of the server's own Ray is killed", _kill_driver, DRIVER_SECONDS, joined=False),
-    Fault("the GCS of the server's own Ray is killed", _kill_own("gcs_server"), DRIVER_SECONDS, joined=False),
-    Fault("the raylet of the server's own Ray is killed", _kill_own("raylet"), DRIVER_SECONDS, joined=False),
-    Fault("all of the server's own Ray but its driver is killed", _kill_own_ray, DRIVER_SECONDS, joined=False),
+    Fault("a worker is killed", WORKER_SECONDS, _kill_worker),
+    Fault("both workers are killed", WORKER_SECONDS, _kill_both_workers),
+    Fault("the raylet of a node is killed", NODE_SECONDS, _kill_raylet),
+    Fault("a node is killed", NODE_SECONDS, _kill_node),
+    Fault("a node hangs and goes on", NODE_SECONDS, _hang_node, relief=_go_on),
+    Fault("a node hangs and is killed", NODE_SECONDS, _hang_node, relief=_kill_hung),
+    Fault("the client is interrupted", WORKER_SECONDS, _interrupt, expected=INTERRUPTED),
+    Fault("the deadline expires", WORKER_SECONDS, expected="DEADLINE", job=ENDLESS, timeout=3.0),
+    Fault("the driver is killed", DRIVER_SECONDS, _kill_driver),
+    Fault("a block meets a node without memory", NODE_SECONDS, before=_nodes_short_of_memory(1), job=WIDE, relief=_memory_again),
+    Fault(
+        "a block finds no node with enough memory",
+        ATTEMPTS * WORKER_SECONDS,
+        before=_nodes_short_of_memory(2),
+        job=WIDE,
+        expected="OVER_BUDGET",
+        relief=_memory_again,
+    ),
+    Fault("the GCS of the cluster is killed", DRIVER_SECONDS, _kill_joined_gcs, relief=_kill_all_and_revive),
+    Fault("the cluster is gone", DRIVER_SECONDS, _kill_all, expected="CLUSTER_LOST", timeout=12.0, relief=_revive),
+    Fault("the cluster is gone and comes back", DRIVER_SECONDS, _kill_all_and_revive),
+    Fault("a worker of the server's own Ray is killed", WORKER_SECONDS, _kill_worker, joined=False),
+    Fault("the driver of the server's own Ray is killed", DRIVER_SECONDS, _kill_driver, joined=False),
+    Fault("the GCS of the server's own Ray is killed", DRIVER_SECONDS, _kill_own("gcs_server"), joined=False),
+    Fault("the raylet of the server's own Ray is killed", DRIVER_SECONDS, _kill_own("raylet"), joined=False),
+    Fault("all of the server's own Ray but its driver is killed", DRIVER_SECONDS, _kill_own_ray, joined=False),
+    Fault("the object store is smaller than the inputs", NODE_SECONDS, joined=False, job=VAST),
+    Fault(
+        "the object store is full, and the disk too",
+        NODE_SECONDS,
+        joined=False,
+        job=VAST,
+        expected="CLUSTER_LOST",
+        environment={"RAY_local_fs_capacity_threshold": "0"},
+    ),
 )
