@@ -32,7 +32,8 @@ def local(*, executor: str = "local", lanes: int = 2, threads: int | None = None
     """A service without a server.
 
     `executor`: "local" computes in this thread, "cluster" over `lanes` Ray workers (they start when
-    first needed and end with the service). `threads`: BLAS threads while computing; None leaves the
+    first needed and end with the service; where RAY_ADDRESS is set they are that cluster's), "auto"
+    wherever the work would be done sooner, here while Ray starts. `threads`: BLAS threads while computing; None leaves the
     process as it is. `memory_bytes`: the budget of one call.
     """
     return Service(InProcess(executor, lanes, threads, memory_bytes))
@@ -42,10 +43,11 @@ class InProcess:
     """The transport that computes where it stands."""
 
     def __init__(self, executor: str, lanes: int, threads: int | None, memory_bytes: int) -> None:
-        if executor not in ("local", "cluster"):
-            raise Error("no such executor", reason="MALFORMED", got=repr(executor), allowed="'local', 'cluster'")
+        if executor not in ("local", "cluster", "auto"):
+            raise Error("no such executor", reason="MALFORMED", got=repr(executor), allowed="'local', 'cluster', 'auto'")
         self._options = (executor, lanes, threads, memory_bytes)
-        self._executor = _executor(executor, lanes)
+        self._below = _executor(executor, lanes)
+        self._executor = Hot(self._below)
         self._budget = Budget(memory_bytes)
         self._threads = threads
         self._lock = threading.Lock()
@@ -84,7 +86,10 @@ class InProcess:
         return collected.answers()
 
     def explain(self, call: Call, timeout: float | None) -> str:
-        return describe(self._work(call).plan)
+        from backsweep_engine.execute.spread import Spread
+
+        plan = self._work(call).plan
+        return f"{describe(plan)}\nruns on {self._below.choice(plan) if isinstance(self._below, Spread) else self._options[0]}"
 
     def engine_version(self, timeout: float | None) -> str:
         return backsweep_engine.__version__
@@ -140,7 +145,8 @@ def _ask_key(ask: Ask) -> Any:
 
 def _executor(name: str, lanes: int) -> Executor:
     if name == "local":
-        return Hot(Local())
+        return Local()
     from backsweep_engine.execute.cluster.cluster import Cluster
+    from backsweep_engine.execute.spread import Spread
 
-    return Cluster(lanes=lanes)
+    return Cluster(lanes) if name == "cluster" else Spread(Local(), Cluster(lanes, fallback_local=True, meanwhile=True))

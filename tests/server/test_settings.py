@@ -61,6 +61,6 @@ def test_a_wrong_value_names_the_variable_what_was_got_and_what_is_allowed(varia
 def test_every_number_has_a_range_and_a_unit() -> None:
     for field in fields(Settings):
         if isinstance(field.default, (int, float)):
-            assert re.search(r"(_bytes|_seconds|_threads)$|^max_|^lanes$", field.name), field.name
+            assert re.search(r"(_bytes|_seconds|_threads|_cpus)$|^max_|^lanes$", field.name), field.name
             with pytest.raises(SettingError):
                 from_environment({f"BACKSWEEP_{field.name.upper()}": "-1"})

@@ -34,6 +34,8 @@ class Block(NamedTuple):
 
     `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner
     transposes columns. It is owned, C-order and aliases nothing.
+
+    `lane`: number of the lane that computed it, -1 for this process; `attempts`: how often it was begun, on any lane.
     """
 
     query: int
@@ -42,6 +44,8 @@ class Block(NamedTuple):
     start: int
     stop: int
     array: Array
+    lane: int = -1
+    attempts: int = 1
 
 
 class Executor(Protocol):
