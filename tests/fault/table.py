@@ -33,6 +33,9 @@ ENDLESS = Job(trips=100_000)
 """A block takes minutes: lanes that were not freed would be missed."""
 
 
+REFUSE = {"BACKSWEEP_WITHOUT_CLUSTER": "refuse"}
+
+
 def nothing(scene: Scene) -> None:
     """Of a fault that lies elsewhere."""
 
@@ -138,11 +141,16 @@ def _kill_all_and_revive(scene: Scene) -> None:
 
 
 def _short_of_memory(scene: Scene, pids: list[int]) -> None:
-    """These processes, and what they start, get 32 MB more than a lane has now: other allocations then fail as on a full machine."""
-    lane = Path(f"/proc/{scene.lanes()[0]}/status").read_text()
-    (kibibytes,) = [int(line.split()[1]) for line in lane.splitlines() if line.startswith("VmData:")]
+    """These processes, and what they start, get 32 MB more than a lane has now: larger allocations then fail as on a full machine."""
+    kibibytes = min(_data_kibibytes(lane) for lane in scene.lanes())
     for pid in pids:
         resource.prlimit(pid, resource.RLIMIT_DATA, ((kibibytes << 10) + (32 << 20), resource.RLIM_INFINITY))
+
+
+def _data_kibibytes(pid: int) -> int:
+    """What RLIMIT_DATA limits."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
 
 
 def _nodes_short_of_memory(count: int) -> Callable[[Scene], None]:
@@ -181,8 +189,9 @@ FAULTS: tuple[Fault, ...] = (
         relief=_memory_again,
     ),
     Fault("the GCS of the cluster is killed", DRIVER_SECONDS, _kill_joined_gcs, relief=_kill_all_and_revive),
-    Fault("the cluster is gone", DRIVER_SECONDS, _kill_all, expected="CLUSTER_LOST", timeout=12.0, relief=_revive),
-    Fault("the cluster is gone and comes back", DRIVER_SECONDS, _kill_all_and_revive),
+    Fault("the cluster is gone", DRIVER_SECONDS, _kill_all, relief=_revive),
+    Fault("the cluster is gone, and the server is to refuse", DRIVER_SECONDS, _kill_all, expected="NO_CLUSTER", timeout=30.0, relief=_revive, environment=REFUSE),
+    Fault("the cluster is gone and comes back, and the server is to refuse", DRIVER_SECONDS, _kill_all_and_revive, environment=REFUSE),
     Fault("a worker of the server's own Ray is killed", WORKER_SECONDS, _kill_worker, joined=False),
     Fault("the driver of the server's own Ray is killed", DRIVER_SECONDS, _kill_driver, joined=False),
     Fault("the GCS of the server's own Ray is killed", DRIVER_SECONDS, _kill_own("gcs_server"), joined=False),
