@@ -53,6 +53,7 @@ class Executors:
 
 
 def _spread(settings: Settings) -> Spread:
+    auto = settings.executor == "auto"
     cluster = Cluster(
         settings.lanes,
         settings.cluster_memory_bytes,
@@ -60,10 +61,10 @@ def _spread(settings: Settings) -> Spread:
         lane_cpus=settings.lane_cpus,
         lane_memory_bytes=settings.lane_memory_bytes,
         start_seconds=settings.cluster_start_seconds,
-        fallback_local=settings.without_cluster == "local",
-        meanwhile=settings.executor == "auto",
+        fallback_local=auto or settings.without_cluster == "local",
+        meanwhile=auto,
     )
-    return Spread(Local(), cluster, always=settings.executor == "cluster")
+    return Spread(Local(), cluster, always=not auto)
 
 
 class Counted:

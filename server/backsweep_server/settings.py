@@ -34,7 +34,7 @@ class Settings:
     each needs, by which a cluster places them and grows (0: nothing of memory). cluster_address: of a
     running Ray, HOST:PORT or auto; else RAY_ADDRESS, else one is started here, whose object store
     has cluster_memory_bytes. cluster_start_seconds: how long its first lane may take. without_cluster:
-    what becomes of such requests while there is no Ray: computed here, or refused. memory_bytes: what all work under way may need at its peak, and so
+    what the executor cluster does while there is no Ray: refuse, or local, as auto does. memory_bytes: what all work under way may need at its peak, and so
     the budget of one request. store_bytes: graphs and bound arrays, of a tenant. max_streams,
     max_calls: streams, and other calls, at a time; runs that nobody attends count with max_streams
     too. max_seconds: of a run; max_call_seconds: of any other call. run_buffer_bytes: results of a
@@ -50,7 +50,7 @@ class Settings:
     cluster_address: str = ""
     cluster_memory_bytes: int = 512 << 20
     cluster_start_seconds: float = 60.0
-    without_cluster: str = "local"
+    without_cluster: str = "refuse"
     memory_bytes: int = 4 << 30
     store_bytes: int = 1 << 30
     lease_seconds: float = 600.0

@@ -47,12 +47,12 @@ def missing() -> list[str]:
 class Child:
     """See the module. `ready` is set when lanes can work, `over` when the process has ended and `cause` says why."""
 
-    def __init__(self, lanes: int, memory_bytes: int, address: str | None, resources: Resources, start_seconds: float) -> None:
+    def __init__(self, lanes: int, memory_bytes: int, address: str | None, resources: Resources, start_seconds: float, answer_seconds: float) -> None:
         self.ready = threading.Event()
         self.over = threading.Event()
         self.cause: Error = ClusterLost("the cluster's driver was lost", hint=HINT)
         self._folder = session.new_folder()
-        self._settings = Settings(lanes, memory_bytes, address, resources, self._folder, start_seconds, os.getpid())
+        self._settings = Settings(lanes, memory_bytes, address, resources, self._folder, start_seconds, answer_seconds, os.getpid())
         self._outbox: queue.SimpleQueue[tuple[object, Sequence[Array]] | None] = queue.SimpleQueue()
         self._inboxes: dict[int, Inbox] = {}
         self._lock = threading.Lock()

@@ -33,6 +33,9 @@ _POLL_SECONDS = 0.05
 _REST_SECONDS = 10.0
 """After a start that failed, requests fail at once for so long, instead of each trying again."""
 
+_ANSWER_SECONDS, _RETURN_SECONDS = 4.0, 10.0
+"""How long an address may be silent: one where a cluster was a moment ago, longer."""
+
 _MINIMUM_MEMORY = 80 << 20
 """Ray refuses a smaller object store."""
 
@@ -148,24 +151,24 @@ class Cluster:
         return self._fallback_local and not self._closed and lost.reason != BLOCK_FAILED
 
     def _on_lanes(self, run: _Run, stop: Stop) -> Iterator[Block]:
-        """What is left of the run, over as many drivers as it takes, up to LIVES."""
-        deadline = None
+        """What is left of the run, over as many drivers as it takes, up to LIVES. A cluster that was lost is given some time to come back."""
+        deadline, had_lanes = None, False
         for life in range(1, LIVES + 1):
             # Starts that fail one after the other share one waiting time.
             deadline = deadline or time.monotonic() + self._start_seconds
             try:
-                child = self._begin()
-                if self._meanwhile:
+                child = self._begin(_RETURN_SECONDS if had_lanes else _ANSWER_SECONDS)
+                if self._meanwhile or (self._fallback_local and had_lanes):
                     yield from _here(run, stop, lambda child=child: child.ready.is_set() or child.over.is_set())  # type: ignore[misc]
                     if not run.left:
                         return
                 self._wait(child, stop, deadline)
-                deadline = None
+                deadline, had_lanes = None, True
                 yield from self._over(child, run, stop)
                 return
             except _DriverLost as lost:
-                if life == LIVES or self._closed or lost.cause.reason == VERSION_SKEW:
-                    _raise_lost(lost.cause)
+                if life == LIVES or self._closed or lost.cause.reason in (NO_CLUSTER, VERSION_SKEW):
+                    _raise_lost(lost.cause, "CLUSTER_LOST" if had_lanes and lost.cause.reason == NO_CLUSTER else "")
 
     def _over(self, child: Child, run: _Run, stop: Stop) -> Iterator[Block]:
         """What is left of the run, over this driver."""
@@ -202,8 +205,8 @@ class Cluster:
         request = Open(job, sweeps, shared, given, tuple(run.left), window, numeric_platform())
         return request, [run.pool[name] for name in names]
 
-    def _begin(self) -> Child:
-        """The driver that lives, or a new one that is just starting."""
+    def _begin(self, answer_seconds: float = _ANSWER_SECONDS) -> Child:
+        """The driver that lives, or a new one that is just starting: at an address somebody must answer within `answer_seconds`."""
         with self._lock:
             if self._closed:
                 raise ClusterLost("the cluster was closed", hint="make a new one")
@@ -220,7 +223,7 @@ class Cluster:
                 _raise_lost(self._rest_cause)
             if absent := missing():
                 raise ClusterLost(f"the cluster needs {' and '.join(absent)}, not installed here", reason=NO_CLUSTER, hint=HINT)
-            self._child = Child(self._lanes, self._memory_bytes, self._address, self._resources, self._start_seconds)
+            self._child = Child(self._lanes, self._memory_bytes, self._address, self._resources, self._start_seconds, min(answer_seconds, self._start_seconds))
             return self._child
 
     def _wait(self, child: Child, stop: Stop, deadline: float) -> None:
@@ -234,9 +237,9 @@ class Cluster:
                 raise ClusterLost(f"no lane was ready within {self._start_seconds:g} s", reason=NO_CLUSTER, hint=HINT)
 
 
-def _raise_lost(cause: Error) -> NoReturn:
+def _raise_lost(cause: Error, reason: str = "") -> NoReturn:
     """Its own copy, since several threads may raise it."""
-    raise ClusterLost(cause.message, reason=cause.reason, got=cause.got, allowed=cause.allowed, hint=cause.hint) from None
+    raise ClusterLost(cause.message, reason=reason or cause.reason, got=cause.got, allowed=cause.allowed, hint=cause.hint) from None
 
 
 def _here(run: _Run, stop: Stop, until: Callable[[], bool] = never) -> Iterator[Block]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 
 import ray
 
 from ...errors import NO_CLUSTER, VERSION_SKEW, ClusterLost
 from .messages import Settings
 
-_ANSWER_SECONDS = 5.0
-"""A cluster's head that takes no connection for so long is not there."""
+_POLL_SECONDS = 0.25
 
 _ADDRESS_HINT = "HOST:PORT of the cluster's head (its GCS, port 6379 as a rule), reachable from here; RAY_AUTH_MODE and RAY_AUTH_TOKEN as the cluster has"
 
@@ -22,7 +22,7 @@ def begin(settings: Settings) -> None:
     if settings.address is None:
         _own(settings)
         return
-    _answers(settings.address)
+    _answers(settings.address, settings.answer_seconds)
     try:
         ray.init(address=settings.address, log_to_driver=False, logging_level="ERROR", namespace=f"backsweep-{os.urandom(8).hex()}")
     except Exception as error:
@@ -58,15 +58,20 @@ def _own(settings: Settings) -> None:
     )
 
 
-def _answers(address: str) -> None:
-    """Ray itself asks a silent address for half a minute, then ends the process."""
+def _answers(address: str, seconds: float) -> None:
+    """Ray itself asks a silent address for half a minute, then ends the process. A clock, to bound the waiting."""
     if address == "auto":
         return
     host, colon, port = address.rpartition(":")
     if not (colon and host and port.isdecimal()) or "/" in host:
         raise ClusterLost("the cluster's address is none", reason=NO_CLUSTER, got=address, allowed="HOST:PORT or auto", hint=_ADDRESS_HINT)
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
-    except OSError as error:
-        why = error.strerror or "no answer"
-        raise ClusterLost(f"no Ray cluster answers at {address}: {why.lower()}", reason=NO_CLUSTER, got=address, hint=_ADDRESS_HINT) from None
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), seconds).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                why = (error.strerror or "no answer").lower()
+                raise ClusterLost(f"no Ray cluster answers at {address}: {why}", reason=NO_CLUSTER, got=address, hint=_ADDRESS_HINT) from None
+        time.sleep(_POLL_SECONDS)

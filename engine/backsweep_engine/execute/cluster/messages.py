@@ -21,7 +21,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """First frame to the driver. `address` None: a Ray of our own; `folder`: its temporary directory. `parent`: process id of the sender."""
+    """First frame to the driver. `address` None: a Ray of our own; `folder`: its temporary directory. `parent`: process id of the sender.
+
+    `answer_seconds`: how long the address may be silent before it is said that no cluster is there.
+    """
 
     lanes: int
     memory_bytes: int
@@ -29,6 +32,7 @@ class Settings:
     resources: Resources
     folder: str
     start_seconds: float
+    answer_seconds: float
     parent: int
 
 
