@@ -1,16 +1,20 @@
 """python -m fault.host ADDRESS_PORT: a Ray of several nodes on loopback, each with processes of its own, run by lines on standard input.
 
-`add CPUS` adds a node (the first is the head) and answers with its processes, `state` with what Ray holds, both as JSON. Ends nothing by
-itself: whoever started it kills its session. The environment (token, loopback, where it writes) is the starter's to set, before Ray is imported.
+`add CPUS` adds a node (the first is the head) and answers with its processes, `state` with what Ray holds, both as JSON. The environment
+(token, loopback, where it writes) is the starter's to set, before Ray is imported. The starter also ends it, by its session; when the
+starter is gone, and the lines end, it ends itself with all nodes.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
 from ray.cluster_utils import Cluster
+
+from backsweep_engine.execute.cluster import session
 
 STORE_BYTES = 100 << 20
 
@@ -25,6 +29,7 @@ def main(port: int) -> None:
                 _say({name: [one.process.pid for one in processes] for name, processes in node.all_processes.items()} | {"address": cluster.address})
             case ["state"]:
                 _say(_state(cluster))
+    session.kill(os.getpid(), spare=os.getpid())
 
 
 def _state(cluster: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +31,8 @@ class Scene:
         self._stack = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="bswf-", dir="/tmp"))  # short: Ray puts sockets inside
         self.machines: Machines | None = None
-        self._ended: list[str] = []
+        self.calm = threading.Event()
+        """set: what a fault does over and over stops"""
         try:
             ours = {"TMPDIR": str(self.folder), **(environment or {})}
             settings: dict[str, object] = {"executor": "cluster", "lanes": LANES, "cluster_memory_bytes": STORE_BYTES, "max_detach_seconds": 0}
@@ -75,6 +77,7 @@ class Scene:
 
     def close(self) -> list[str]:
         """Ends the server, then Ray; what is left of either."""
+        self.calm.set()
         left: list[str] = []
         server = getattr(self, "server", None)
         pids = family(server.process.pid) if server is not None else []

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from ...errors import NO_CLUSTER, ClusterLost, Error, Fault
+from ...errors import NO_CLUSTER, ClusterLost, Error, Fault, OverBudget
 from ...plan.plan import Sweep
 from ..executor import Array
 from . import channel, joining, session
@@ -87,7 +87,7 @@ class Driver:
         for _ in range(self._settings.lanes):
             self._start_lane()
         beat = 0.0
-        daemons = session.daemons(os.getpid())
+        daemons = joining.daemons()
         while not self.failure:
             now = time.monotonic()
             if now - beat >= _BEAT_SECONDS:
@@ -95,7 +95,7 @@ class Driver:
                 if os.getppid() != self._settings.parent:
                     raise _Over  # a process the parent had forked may still hold its end of the channel
                 if not all(session.alive(pid) for pid in daemons):
-                    self.failure = ClusterLost("a daemon of Ray died")  # Ray itself takes 20 s to say so
+                    self.failure = ClusterLost("a daemon of Ray died")  # Ray itself takes 20 s to say so, of a cluster it joined 60 s
                 faulthandler.dump_traceback_later(_HUNG_SECONDS, exit=True)
                 channel.send(self._sock, Beat())
             with contextlib.suppress(stdlib_queue.Empty):
@@ -121,7 +121,7 @@ class Driver:
                     self._open(message, arrays)
                 except Exception as error:  # Ray's, mostly: its store is full or gone
                     self._jobs.pop(message.job, None)
-                    self._send_end(message.job, ClusterLost(f"the inputs could not be given to the lanes: {text_of(error)}", hint="raise memory_bytes"))
+                    self._send_end(message.job, self._not_given(sum(array.nbytes for array in arrays), error))
             case Taken(job):
                 self._queue.taken(job)
             case Drop(job):
@@ -138,6 +138,15 @@ class Driver:
         self._jobs[request.job] = _Job(request, keys, references, shared, given)
         sweeps = [sweep for sweep, _, _ in request.todo]
         self._queue.open(request.job, sweeps, request.window, request.platform, time.monotonic())
+
+    def _not_given(self, size: int, error: Exception) -> Error:
+        """Why the inputs did not reach the lanes: never will, where the store is smaller than they are and there is no disk to spill to."""
+        full = isinstance(error, ray.exceptions.OutOfDiskError | ray.exceptions.ObjectStoreFullError)
+        if full and self._settings.address is None and size > self._settings.memory_bytes:
+            message = "the inputs are larger than the cluster's object store, and its disk is full"
+            hint = "raise BACKSWEEP_CLUSTER_MEMORY_BYTES, make room on the disk of the temporary directory, or use the executor local"
+            return OverBudget(message, name="cluster_memory_bytes", got=f"{size} bytes", allowed=f"{self._settings.memory_bytes} bytes", hint=hint)
+        return ClusterLost(f"the inputs could not be given to the lanes: {text_of(error)}", hint="the cluster's object store is full or gone")
 
     def _reference(self, key: str, sweep: Sweep) -> Any:
         if key not in self._sweeps:

@@ -10,6 +10,7 @@ import time
 import ray
 
 from ...errors import NO_CLUSTER, VERSION_SKEW, ClusterLost
+from . import session
 from .messages import Settings
 
 _POLL_SECONDS = 0.25
@@ -27,6 +28,14 @@ def begin(settings: Settings) -> None:
         ray.init(address=settings.address, log_to_driver=False, logging_level="ERROR", namespace=f"backsweep-{os.urandom(8).hex()}")
     except Exception as error:
         raise refusal(settings.address, error) from None
+
+
+def daemons() -> list[int]:
+    """Process ids of what this process's Ray cannot go on without: the daemons it started, or of a cluster it joined the raylet here.
+
+    Empty where that raylet runs unseen, in another container's process ids.
+    """
+    return session.daemons(os.getpid()) or session.raylets(ray._private.worker._global_node.raylet_socket_name)
 
 
 def refusal(address: str, error: Exception) -> ClusterLost:
