@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,7 +11,7 @@ import threadpoolctl
 
 from backsweep_engine.errors import Error
 
-from .job import Array, Course, Job, ask
+from .job import Array, Course, Job, ask, asked_once
 from .scene import Scene
 from .table import ANSWER, Fault
 
@@ -54,7 +55,8 @@ def strike(scene: Scene, fault: Fault) -> Outcome:
     settle(scene)
     fault.before(scene)
     function = fault.job.submit(scene.service)
-    course = ask(function, fault.job, timeout=fault.timeout, strike=lambda: fault.strike(scene))
+    with nullcontext() if fault.repeat else asked_once(scene.service):
+        course = ask(function, fault.job, timeout=fault.timeout, strike=lambda: fault.strike(scene))
     fault.relief(scene)
     if scene.machines is not None:
         scene.machines.mend()
