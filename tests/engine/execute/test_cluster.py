@@ -23,6 +23,8 @@ from backsweep_engine.execute.cluster import child, session
 from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
+from backsweep_engine.execute.native.machine import machine
+from backsweep_engine.plan.plan import Tier
 from support.plans import Key, assert_same_bits, collected, jacobian_plan, jacobian_values
 
 pytestmark = pytest.mark.cluster
@@ -99,6 +101,16 @@ def test_the_cluster_gives_the_bits_of_the_local_executor(cluster: Cluster, give
     plan = jacobian_plan(50, 7, given=given)
     values = jacobian_values(50)
     assert_same_bits(collected(cluster.blocks(plan, values, never)), collected(Local().blocks(plan, values, never)))
+
+
+def test_a_plan_keeps_its_tier_on_the_lanes(cluster: Cluster) -> None:
+    """Which tier a run is on is decided before where it runs, so its bits are the same here and there."""
+    if machine() is None:
+        pytest.skip("nothing compiles here")
+    plan, values = jacobian_plan(50, 7, products=2), jacobian_values(50)
+    native = plan.on(Tier.NATIVE)
+    assert native.key != plan.key
+    assert_same_bits(collected(cluster.blocks(native, values, never)), collected(Local().blocks(native, values, never)))
 
 
 def test_arrays_from_the_cluster_are_owned_writable_and_c_ordered(cluster: Cluster) -> None:
