@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
@@ -26,6 +25,7 @@ from backsweep_engine.execute.local import Local
 from backsweep_engine.execute.native.machine import machine
 from backsweep_engine.plan.plan import Tier
 from support.plans import Key, assert_same_bits, collected, jacobian_plan, jacobian_values
+from support.rays import drivers, lanes_of
 
 pytestmark = pytest.mark.cluster
 
@@ -48,31 +48,6 @@ def _one_blas_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def wanted() -> dict[Key, object]:
     return collected(Local().blocks(LONG, VALUES, never))
-
-
-def drivers(parent: int) -> list[int]:
-    """The driver processes `parent` has started and that live."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            stat = (entry / "stat").read_text()
-        except OSError:
-            continue
-        state, owner = stat[stat.rindex(")") + 1 :].split()[:2]
-        if b"backsweep_engine.execute.cluster.driver" in words and state != "Z" and int(owner) == parent:
-            found.append(int(entry.name))
-    return found
-
-
-def lanes_of(driver: int, at_work: bool = False) -> list[int]:
-    title = b"ray::Lane.compute" if at_work else b"ray::Lane"
-    found = []
-    for pid in session.members(driver):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title):
-                found.append(pid)
-    return found
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -136,6 +111,21 @@ def test_a_job_survives_the_death_of_the_driver_and_its_processes_are_gone(clust
     assert session.members(driver) == []
     (other,) = drivers(os.getpid())
     assert other != driver
+
+
+def test_where_lost_work_may_be_done_here_nobody_waits_for_another_driver(cluster: Cluster, wanted: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_fallback_local", True)
+    collected(cluster.blocks(SHORT, VALUES, never))
+    (driver,) = drivers(os.getpid())
+    found = []
+    for block in cluster.blocks(LONG, VALUES, never):
+        found.append(block)
+        if len(found) == 4:
+            os.kill(driver, signal.SIGKILL)
+    assert_same_bits(collected(iter(found)), wanted)
+    lanes = [block.lane >= 0 for block in found[1:]]
+    assert lanes[0] and not all(lanes), "no block was done here"
+    assert wait_until(lambda: cluster.started, 60)
 
 
 def test_stop_ends_the_job_and_frees_the_lanes(cluster: Cluster) -> None:
