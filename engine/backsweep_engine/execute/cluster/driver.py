@@ -35,6 +35,7 @@ from .joining import text_of
 from .lane import Place, lane_class
 from .messages import Beat, Done, Drop, Ended, Failed, Open, Ready, Settings, Taken
 from .queue import Action, Cancel, End, Ping, Queue, Replace, Start
+from .sharing import grouped
 
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 1.0
@@ -54,12 +55,12 @@ class _Over(Exception):
 
 @dataclass(slots=True)
 class _Job:
-    """`keys` and `sweeps`: name and reference of each sweep; `shared`: reference of its shared inputs; `given`: its rows."""
+    """Of each sweep: `keys` and `sweeps` its name and reference, `shared` the references its shared inputs are in and their order there, `given` its rows."""
 
     request: Open
     keys: list[str]
     sweeps: list[Any]
-    shared: list[Any]
+    shared: list[tuple[tuple[int, ...], list[Any]]]
     given: list[tuple[Array, ...]]
 
 
@@ -131,9 +132,9 @@ class Driver:
     def _open(self, request: Open, arrays: list[Array]) -> None:
         keys = [sweep.key for sweep in request.sweeps]
         references = [self._reference(key, sweep) for key, sweep in zip(keys, request.sweeps, strict=True)]
-        # Sweeps of one plan often share the same arrays: each set of them is put once.
-        puts = {positions: ray.put(tuple(arrays[i] for i in positions)) for positions in set(request.shared)}
-        shared = [puts[positions] for positions in request.shared]
+        groups, shares = grouped(request.shared)
+        puts = [ray.put(tuple(arrays[i] for i in group)) for group in groups]
+        shared = [(share.order, [puts[g] for g in share.groups]) for share in shares]
         given = [tuple(arrays[i] for i in positions) for positions in request.given]
         self._jobs[request.job] = _Job(request, keys, references, shared, given)
         sweeps = [sweep for sweep, _, _ in request.todo]
@@ -176,7 +177,8 @@ class Driver:
         job = self._jobs[action.job]
         sweep, start, stop = job.request.todo[action.block]
         rows = tuple(np.ascontiguousarray(array[start:stop]) for array in job.given[sweep])
-        arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], job.shared[sweep], rows, start, stop)
+        order, shared = job.shared[sweep]
+        arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], rows, start, stop, order, *shared)
         self._call(action.lane, "compute", arguments, lambda value: self._answered(action, value))
 
     def _call(self, lane: int, method: str, arguments: tuple[object, ...], then: Callable[[object], None] | None) -> None:
