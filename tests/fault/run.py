@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +12,7 @@ from backsweep_engine.errors import Error
 
 from .job import Array, Course, Job, ask, asked_once
 from .scene import Scene
-from .table import ANSWER, Fault
+from .table import ANSWER, INTERRUPTED, Fault
 
 SETTLED = Job()
 """Asked before and after each fault; short."""
@@ -79,8 +78,8 @@ def strike(scene: Scene, fault: Fault) -> Outcome:
 def settle(scene: Scene) -> None:
     """One undisturbed job: lanes are there and warm."""
     course = ask(SETTLED.submit(scene.service), SETTLED, timeout=90)
-    assert course.error is None, course.error
-    assert not scene.unlike_before()
+    left = scene.unlike_before()
+    assert course.error is None and not left, f"before the fault: {course.error or ', '.join(left)}"
 
 
 def _got(course: Course) -> tuple[str, str]:
@@ -89,6 +88,8 @@ def _got(course: Course) -> tuple[str, str]:
             return ANSWER, ""
         case Error() as error:
             return error.reason, error.message
+        case KeyboardInterrupt():
+            return INTERRUPTED, ""
         case error:
             return type(error).__name__, str(error)
 
@@ -105,41 +106,32 @@ def _wait(course: Course, fault: Fault) -> float:
     return course.times[-1] - (course.struck or began)
 
 
-def outcomes(faults: Iterable[Fault]) -> Iterator[Outcome | list[str]]:
-    """Each fault's outcome, as few scenes as possible; after each scene, what it left behind."""
-    stage = Stage()
-    try:
-        for fault in faults:
-            if left := stage.ready_for(fault):
-                yield left
-            yield strike(stage.scene, fault)
-    finally:
-        yield stage.close()
-
-
 class Stage:
-    """The scene that stands, kept while the next fault can use it."""
+    """The scene that stands, kept while the next fault can use it: of one kind with it, and whole."""
 
     def __init__(self) -> None:
         self._scene: Scene | None = None
         self._of: Fault | None = None
-
-    @property
-    def scene(self) -> Scene:
-        assert self._scene is not None
-        return self._scene
+        self._whole = True
 
     def ready_for(self, fault: Fault) -> list[str]:
-        """A whole scene for this fault; what the one before left behind if it had to go."""
-        left: list[str] = []
-        before = self._of
-        if before is not None and (before.environment != fault.environment or before.joined != fault.joined):
+        """Sets a scene for this fault; says what the one before left behind if it had to go."""
+        before, left = self._of, []
+        if before is not None and (not self._whole or (before.joined, before.environment) != (fault.joined, fault.environment)):
             left = self.close()
         if self._scene is None:
             self._scene = Scene(fault.joined, fault.environment)
         self._of = fault
         return left
 
+    def do(self, fault: Fault) -> Outcome:
+        """What came of the fault; a scene after anything wrong is not used again."""
+        assert self._scene is not None and self._of is fault
+        self._whole = False
+        outcome = strike(self._scene, fault)
+        self._whole = outcome.right
+        return outcome
+
     def close(self) -> list[str]:
-        scene, self._scene, self._of = self._scene, None, None
+        scene, self._scene, self._of, self._whole = self._scene, None, None, True
         return scene.close() if scene is not None else []

@@ -22,7 +22,7 @@ from .scene import Scene
 
 WORKER_SECONDS, NODE_SECONDS, DRIVER_SECONDS = 2.0, 5.0, 15.0
 ANSWER = "answer"
-INTERRUPTED = "KeyboardInterrupt"
+INTERRUPTED = "interrupted"
 
 LONG = Job(trips=64)
 """30 blocks, some 3 s of work in all: long enough to lose a process in the middle."""

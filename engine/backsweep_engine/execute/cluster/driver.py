@@ -31,7 +31,7 @@ from ...plan.plan import Sweep
 from ..executor import Array
 from . import channel, joining, session
 from .causes import OutOfMemory
-from .joining import text_of
+from .joining import text_of, words_of
 from .lane import Place, lane_class
 from .messages import Beat, Done, Drop, Ended, Failed, Open, Ready, Settings, Taken
 from .queue import Action, Cancel, End, Ping, Queue, Replace, Start
@@ -147,7 +147,7 @@ class Driver:
             message = "the inputs are larger than the cluster's object store, and its disk is full"
             hint = "raise BACKSWEEP_CLUSTER_MEMORY_BYTES, make room on the disk of the temporary directory, or use the executor local"
             return OverBudget(message, name="cluster_memory_bytes", got=f"{size} bytes", allowed=f"{self._settings.memory_bytes} bytes", hint=hint)
-        return ClusterLost(f"the inputs could not be given to the lanes: {text_of(error)}", hint="the cluster's object store is full or gone")
+        return ClusterLost(f"the inputs could not be given to the lanes: {words_of(error)}", hint="the cluster's object store is full or gone")
 
     def _reference(self, key: str, sweep: Sweep) -> Any:
         if key not in self._sweeps:
@@ -208,11 +208,11 @@ class Driver:
             case Error():
                 self._queue.failed(action.attempt, value, now)
             case ray.exceptions.RayTaskError() | ray.exceptions.ObjectLostError() | ray.exceptions.RaySystemError():
-                self._queue.failed(action.attempt, ClusterLost(text_of(value)), now)
+                self._queue.failed(action.attempt, ClusterLost(words_of(value)), now)
             case ray.exceptions.OutOfMemoryError():  # Ray ended the lane, before the system would have
-                self._replace(action.lane, OutOfMemory(text_of(value)))
+                self._replace(action.lane, OutOfMemory(words_of(value)))
             case Exception():  # the actor died or cannot be reached
-                self._replace(action.lane, ClusterLost(text_of(value)))
+                self._replace(action.lane, ClusterLost(words_of(value)))
             case _:
                 self._queue.failed(action.attempt, Fault(f"a lane answered with {type(value).__name__}"), now)
 
@@ -232,7 +232,7 @@ class Driver:
         if isinstance(value, Place):
             self._queue.lane_heard(lane, time.monotonic())
         else:
-            self._replace(lane, ClusterLost(text_of(value)))
+            self._replace(lane, ClusterLost(words_of(value)))
 
     # Lanes.
 

@@ -48,6 +48,19 @@ def refusal(address: str, error: Exception) -> ClusterLost:
     return ClusterLost(f"the cluster at {address} cannot be joined: {text_of(error)}", reason=NO_CLUSTER, got=address, hint=_ADDRESS_HINT)
 
 
+_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (ray.exceptions.OutOfMemoryError, "its node ran short of memory, and Ray ended the lane"),
+    (ray.exceptions.ActorUnavailableError, "its lane cannot be reached"),
+    (ray.exceptions.RayActorError, "the process of its lane ended: it was killed, or crashed, or its node is gone"),
+    (ray.exceptions.ObjectLostError, "an array it needs was lost with a node"),
+)
+
+
+def words_of(error: object) -> str:
+    """What befell a block, in our words where they are known: Ray's name actors, addresses and files, which are no business of a client."""
+    return next((words for kind, words in _WORDS if isinstance(error, kind)), type(error).__name__)
+
+
 def text_of(error: object) -> str:
     """The first lines of an error: Ray's explain a lot."""
     return f"{type(error).__name__}: {error}"[:600]
