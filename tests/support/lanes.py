@@ -27,6 +27,7 @@ from backsweep_engine.ops.term import Term
 from backsweep_engine.plan.plan import Axis, Part, Plan, Promise, Sweep
 from backsweep_engine.plan.seeds import Coloured
 from support.plans import FLOAT64, jacobian_plan, jacobian_values
+from support.rays import command, drivers
 
 LANES = 2
 SIZE, WIDTH = 600, 75
@@ -90,14 +91,14 @@ def _bare(products: int, share: int) -> None:
 def efficiency() -> None:
     products = products_a_second()
     plan, values = jacobian_plan(SIZE, WIDTH, products=products), jacobian_values(SIZE)
-    command = [sys.executable, "-m", "support.lanes", "bare", str(products)]
-    peers = [subprocess.Popen([*command, str(k)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for k in range(LANES)]
+    peer_command = [sys.executable, "-m", "support.lanes", "bare", str(products)]
+    peers = [subprocess.Popen([*peer_command, str(k)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for k in range(LANES)]
     cluster = Cluster(LANES, 128 << 20)
     try:
         for peer in peers:
             _line(peer)
         seconds(cluster, plan, values)  # starts Ray and makes the program
-        driver = _driver()
+        (driver,) = drivers(os.getpid())
         bare, lanes, bare_cpu, lanes_cpu = [], [], [], []
         for _ in range(ROUNDS):
             before, spent = time.monotonic(), _cpu([peer.pid for peer in peers])
@@ -165,17 +166,13 @@ def growth() -> None:
 
 def _resident() -> dict[str, int]:
     """KiB of this process, and of those of its driver's session, by what they are. Pages shared with the object store are left out."""
-    driver = _driver()
+    (driver,) = drivers(os.getpid())
     found: dict[str, int] = {}
     for pid in (os.getpid(), *session.members(driver)):
         name = "this process" if pid == os.getpid() else "driver" if pid == driver else _name(pid)
         words = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
         found[name] = found.get(name, 0) + int(words["RssAnon"].split()[0])
     return found
-
-
-def _driver() -> int:
-    return next(int(e.name) for e in Path("/proc").glob("[0-9]*") if _is_driver(e))
 
 
 def _cpu(pids: Sequence[int]) -> float:
@@ -187,17 +184,9 @@ def _cpu(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _is_driver(entry: Path) -> bool:
-    try:
-        stat = (entry / "stat").read_text()
-        return b"backsweep_engine.execute.cluster.driver" in (entry / "cmdline").read_bytes() and int(stat[stat.rindex(")") + 1 :].split()[1]) == os.getpid()
-    except OSError:
-        return False
-
-
 def _name(pid: int) -> str:
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-    return "lanes" if command.startswith("ray::Lane") else Path(command.split()[0]).name if command else str(pid)
+    name = command(pid).split(b"\0")[0].decode(errors="replace")
+    return "lanes" if name.startswith("ray::Lane") else Path(name.split()[0]).name if name else str(pid)
 
 
 FIGURES = {"efficiency": efficiency, "overhead": overhead, "growth": growth}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
@@ -23,7 +22,10 @@ from backsweep_engine.execute.cluster import child, session
 from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
+from backsweep_engine.execute.native.machine import machine
+from backsweep_engine.plan.plan import Tier
 from support.plans import Key, assert_same_bits, collected, jacobian_plan, jacobian_values
+from support.rays import drivers, lanes_of
 
 pytestmark = pytest.mark.cluster
 
@@ -46,31 +48,6 @@ def _one_blas_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def wanted() -> dict[Key, object]:
     return collected(Local().blocks(LONG, VALUES, never))
-
-
-def drivers(parent: int) -> list[int]:
-    """The driver processes `parent` has started and that live."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            stat = (entry / "stat").read_text()
-        except OSError:
-            continue
-        state, owner = stat[stat.rindex(")") + 1 :].split()[:2]
-        if b"backsweep_engine.execute.cluster.driver" in words and state != "Z" and int(owner) == parent:
-            found.append(int(entry.name))
-    return found
-
-
-def lanes_of(driver: int, at_work: bool = False) -> list[int]:
-    title = b"ray::Lane.compute" if at_work else b"ray::Lane"
-    found = []
-    for pid in session.members(driver):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title):
-                found.append(pid)
-    return found
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -101,6 +78,16 @@ def test_the_cluster_gives_the_bits_of_the_local_executor(cluster: Cluster, give
     assert_same_bits(collected(cluster.blocks(plan, values, never)), collected(Local().blocks(plan, values, never)))
 
 
+def test_a_plan_keeps_its_tier_on_the_lanes(cluster: Cluster) -> None:
+    """Which tier a run is on is decided before where it runs, so its bits are the same here and there."""
+    if machine() is None:
+        pytest.skip("nothing compiles here")
+    plan, values = jacobian_plan(50, 7, products=2), jacobian_values(50)
+    native = plan.on(Tier.NATIVE)
+    assert native.key != plan.key
+    assert_same_bits(collected(cluster.blocks(native, values, never)), collected(Local().blocks(native, values, never)))
+
+
 def test_arrays_from_the_cluster_are_owned_writable_and_c_ordered(cluster: Cluster) -> None:
     for block in cluster.blocks(SHORT, VALUES, never):
         flags = block.array.flags
@@ -124,6 +111,21 @@ def test_a_job_survives_the_death_of_the_driver_and_its_processes_are_gone(clust
     assert session.members(driver) == []
     (other,) = drivers(os.getpid())
     assert other != driver
+
+
+def test_where_lost_work_may_be_done_here_nobody_waits_for_another_driver(cluster: Cluster, wanted: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_fallback_local", True)
+    collected(cluster.blocks(SHORT, VALUES, never))
+    (driver,) = drivers(os.getpid())
+    found = []
+    for block in cluster.blocks(LONG, VALUES, never):
+        found.append(block)
+        if len(found) == 4:
+            os.kill(driver, signal.SIGKILL)
+    assert_same_bits(collected(iter(found)), wanted)
+    lanes = [block.lane >= 0 for block in found[1:]]
+    assert lanes[0] and not all(lanes), "no block was done here"
+    assert wait_until(lambda: cluster.started, 60)
 
 
 def test_stop_ends_the_job_and_frees_the_lanes(cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
 from support.head import head
 from support.plans import assert_same_bits, collected, jacobian_plan, jacobian_values
+from support.rays import leaving_nothing
 
 pytestmark = pytest.mark.cluster
 
@@ -65,11 +66,8 @@ def refusal(environment: dict[str, str]) -> list[str]:
 def test_ray_address_joins_a_cluster_which_gives_the_bits_of_the_local_executor() -> None:
     with threadpoolctl.threadpool_limits(1):
         wanted = collected(Local().blocks(PLAN, VALUES, never))
-        cluster = Cluster(lane_cpus=0.5, lane_memory_bytes=50 << 20)
-        try:
+        with leaving_nothing(Cluster(lane_cpus=0.5, lane_memory_bytes=50 << 20)) as cluster:
             assert_same_bits(collected(cluster.blocks(PLAN, VALUES, never)), wanted)
-        finally:
-            cluster.close()
 
 
 def test_an_address_with_no_cluster_is_an_error_of_its_own_within_seconds() -> None:

@@ -171,6 +171,21 @@ def test_a_block_that_ran_out_of_memory_runs_alone_on_its_node_and_on_another_la
     assert {s.lane for s in starts(queue, 3.2)} == {0, 1}
 
 
+def test_a_block_that_ran_out_of_memory_goes_to_the_nodes_where_it_failed_least() -> None:
+    queue = Queue()
+    for lane, node in enumerate("ab"):
+        queue.lane_starting(lane)
+        queue.lane_ready(lane, "p", node)
+    opened(queue, 1)
+    (first,) = starts(queue, 0.0)
+    lanes = [first.lane]
+    for step in range(1, rules.ATTEMPTS):
+        queue.failed(first.attempt, OutOfMemory("no memory"), float(step))
+        (first,) = starts(queue, float(step))
+        lanes.append(first.lane)
+    assert lanes == [0, 1, 0, 1]
+
+
 def test_an_out_of_memory_block_gets_a_whole_node_while_the_other_nodes_go_on() -> None:
     queue = nodes_of("mn")
     opened(queue, 1000)

@@ -30,7 +30,7 @@ LIVES = 3
 _POLL_SECONDS = 0.05
 """stop() is asked at least this often while waiting."""
 
-_REST_SECONDS = 10.0
+_REST_SECONDS = 5.0
 """After a start that failed, requests fail at once for so long, instead of each trying again."""
 
 _ANSWER_SECONDS, _RETURN_SECONDS = 4.0, 10.0

@@ -26,15 +26,16 @@ from typing import Any
 import numpy as np
 import ray
 
-from ...errors import NO_CLUSTER, ClusterLost, Error, Fault
+from ...errors import NO_CLUSTER, ClusterLost, Error, Fault, OverBudget
 from ...plan.plan import Sweep
 from ..executor import Array
 from . import channel, joining, session
 from .causes import OutOfMemory
-from .joining import text_of
+from .joining import text_of, words_of
 from .lane import Place, lane_class
 from .messages import Beat, Done, Drop, Ended, Failed, Open, Ready, Settings, Taken
 from .queue import Action, Cancel, End, Ping, Queue, Replace, Start
+from .sharing import grouped
 
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 1.0
@@ -54,12 +55,12 @@ class _Over(Exception):
 
 @dataclass(slots=True)
 class _Job:
-    """`keys` and `sweeps`: name and reference of each sweep; `shared`: reference of its shared inputs; `given`: its rows."""
+    """Of each sweep: `keys` and `sweeps` its name and reference, `shared` the references its shared inputs are in and their order there, `given` its rows."""
 
     request: Open
     keys: list[str]
     sweeps: list[Any]
-    shared: list[Any]
+    shared: list[tuple[tuple[int, ...], list[Any]]]
     given: list[tuple[Array, ...]]
 
 
@@ -87,7 +88,7 @@ class Driver:
         for _ in range(self._settings.lanes):
             self._start_lane()
         beat = 0.0
-        daemons = session.daemons(os.getpid())
+        daemons = joining.daemons()
         while not self.failure:
             now = time.monotonic()
             if now - beat >= _BEAT_SECONDS:
@@ -95,7 +96,7 @@ class Driver:
                 if os.getppid() != self._settings.parent:
                     raise _Over  # a process the parent had forked may still hold its end of the channel
                 if not all(session.alive(pid) for pid in daemons):
-                    self.failure = ClusterLost("a daemon of Ray died")  # Ray itself takes 20 s to say so
+                    self.failure = ClusterLost("a daemon of Ray died")  # Ray itself takes 20 s to say so, of a cluster it joined 60 s
                 faulthandler.dump_traceback_later(_HUNG_SECONDS, exit=True)
                 channel.send(self._sock, Beat())
             with contextlib.suppress(stdlib_queue.Empty):
@@ -121,7 +122,7 @@ class Driver:
                     self._open(message, arrays)
                 except Exception as error:  # Ray's, mostly: its store is full or gone
                     self._jobs.pop(message.job, None)
-                    self._send_end(message.job, ClusterLost(f"the inputs could not be given to the lanes: {text_of(error)}", hint="raise memory_bytes"))
+                    self._send_end(message.job, self._not_given(sum(array.nbytes for array in arrays), error))
             case Taken(job):
                 self._queue.taken(job)
             case Drop(job):
@@ -131,13 +132,22 @@ class Driver:
     def _open(self, request: Open, arrays: list[Array]) -> None:
         keys = [sweep.key for sweep in request.sweeps]
         references = [self._reference(key, sweep) for key, sweep in zip(keys, request.sweeps, strict=True)]
-        # Sweeps of one plan often share the same arrays: each set of them is put once.
-        puts = {positions: ray.put(tuple(arrays[i] for i in positions)) for positions in set(request.shared)}
-        shared = [puts[positions] for positions in request.shared]
+        groups, shares = grouped(request.shared)
+        puts = [ray.put(tuple(arrays[i] for i in group)) for group in groups]
+        shared = [(share.order, [puts[g] for g in share.groups]) for share in shares]
         given = [tuple(arrays[i] for i in positions) for positions in request.given]
         self._jobs[request.job] = _Job(request, keys, references, shared, given)
         sweeps = [sweep for sweep, _, _ in request.todo]
         self._queue.open(request.job, sweeps, request.window, request.platform, time.monotonic())
+
+    def _not_given(self, size: int, error: Exception) -> Error:
+        """Why the inputs did not reach the lanes: never will, where the store is smaller than they are and there is no disk to spill to."""
+        full = isinstance(error, ray.exceptions.OutOfDiskError | ray.exceptions.ObjectStoreFullError)
+        if full and self._settings.address is None and size > self._settings.memory_bytes:
+            message = "the inputs are larger than the cluster's object store, and its disk is full"
+            hint = "raise BACKSWEEP_CLUSTER_MEMORY_BYTES, make room on the disk of the temporary directory, or use the executor local"
+            return OverBudget(message, name="cluster_memory_bytes", got=f"{size} bytes", allowed=f"{self._settings.memory_bytes} bytes", hint=hint)
+        return ClusterLost(f"the inputs could not be given to the lanes: {words_of(error)}", hint="the cluster's object store is full or gone")
 
     def _reference(self, key: str, sweep: Sweep) -> Any:
         if key not in self._sweeps:
@@ -167,7 +177,8 @@ class Driver:
         job = self._jobs[action.job]
         sweep, start, stop = job.request.todo[action.block]
         rows = tuple(np.ascontiguousarray(array[start:stop]) for array in job.given[sweep])
-        arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], job.shared[sweep], rows, start, stop)
+        order, shared = job.shared[sweep]
+        arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], rows, start, stop, order, *shared)
         self._call(action.lane, "compute", arguments, lambda value: self._answered(action, value))
 
     def _call(self, lane: int, method: str, arguments: tuple[object, ...], then: Callable[[object], None] | None) -> None:
@@ -197,11 +208,11 @@ class Driver:
             case Error():
                 self._queue.failed(action.attempt, value, now)
             case ray.exceptions.RayTaskError() | ray.exceptions.ObjectLostError() | ray.exceptions.RaySystemError():
-                self._queue.failed(action.attempt, ClusterLost(text_of(value)), now)
+                self._queue.failed(action.attempt, ClusterLost(words_of(value)), now)
             case ray.exceptions.OutOfMemoryError():  # Ray ended the lane, before the system would have
-                self._replace(action.lane, OutOfMemory(text_of(value)))
+                self._replace(action.lane, OutOfMemory(words_of(value)))
             case Exception():  # the actor died or cannot be reached
-                self._replace(action.lane, ClusterLost(text_of(value)))
+                self._replace(action.lane, ClusterLost(words_of(value)))
             case _:
                 self._queue.failed(action.attempt, Fault(f"a lane answered with {type(value).__name__}"), now)
 
@@ -221,7 +232,7 @@ class Driver:
         if isinstance(value, Place):
             self._queue.lane_heard(lane, time.monotonic())
         else:
-            self._replace(lane, ClusterLost(text_of(value)))
+            self._replace(lane, ClusterLost(words_of(value)))
 
     # Lanes.
 

@@ -10,6 +10,7 @@ import time
 import ray
 
 from ...errors import NO_CLUSTER, VERSION_SKEW, ClusterLost
+from . import session
 from .messages import Settings
 
 _POLL_SECONDS = 0.25
@@ -29,6 +30,14 @@ def begin(settings: Settings) -> None:
         raise refusal(settings.address, error) from None
 
 
+def daemons() -> list[int]:
+    """Process ids of what this process's Ray cannot go on without: the daemons it started, or of a cluster it joined the raylet here.
+
+    Empty where that raylet runs unseen, in another container's process ids.
+    """
+    return session.daemons(os.getpid()) or session.raylets(ray._private.worker._global_node.raylet_socket_name)
+
+
 def refusal(address: str, error: Exception) -> ClusterLost:
     """Ours for what Ray said when it did not join."""
     versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", str(error))
@@ -37,6 +46,19 @@ def refusal(address: str, error: Exception) -> ClusterLost:
         hint = "run the server and the cluster from one image"
         return ClusterLost(f"the cluster at {address} runs other versions than this server", reason=VERSION_SKEW, got=theirs, allowed=ours, hint=hint)
     return ClusterLost(f"the cluster at {address} cannot be joined: {text_of(error)}", reason=NO_CLUSTER, got=address, hint=_ADDRESS_HINT)
+
+
+_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (ray.exceptions.OutOfMemoryError, "its node ran short of memory, and Ray ended the lane"),
+    (ray.exceptions.ActorUnavailableError, "its lane cannot be reached"),
+    (ray.exceptions.RayActorError, "the process of its lane ended: it was killed, or crashed, or its node is gone"),
+    (ray.exceptions.ObjectLostError, "an array it needs was lost with a node"),
+)
+
+
+def words_of(error: object) -> str:
+    """What befell a block, in our words where they are known: Ray's name actors, addresses and files, which are no business of a client."""
+    return next((words for kind, words in _WORDS if isinstance(error, kind)), type(error).__name__)
 
 
 def text_of(error: object) -> str:

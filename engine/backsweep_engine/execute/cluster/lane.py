@@ -46,15 +46,19 @@ class Lane:
     def cancel(self, attempts: tuple[int, ...]) -> None:
         self._cancelled.update(attempts)
 
-    def compute(self, attempt: int, key: str, sweep: list[Any], shared: tuple[Array, ...], rows: tuple[Array, ...], start: int, stop: int) -> Array | Error:
+    def compute(
+        self, attempt: int, key: str, sweep: list[Any], rows: tuple[Array, ...], start: int, stop: int, order: tuple[int, ...], *groups: tuple[Array, ...]
+    ) -> Array | Error:
         """The block's array, or the engine's error as a value (Ray would wrap a raised one).
 
-        `sweep`: a list holding the reference of the Sweep named `key`, fetched only if it is not kept.
+        `sweep`: a list holding the reference of the Sweep named `key`, fetched only if it is not kept. `groups`: views of the
+        object store, whose arrays at `order` are the shared inputs.
         """
         # Attempts come in order, so what was cancelled before this one will not be asked for again.
         self._cancelled = {number for number in self._cancelled if number >= attempt}
         try:
-            return compute(self._sweep(key, sweep), shared, rows, start, stop, lambda: attempt in self._cancelled)
+            held = [array for group in groups for array in group]
+            return compute(self._sweep(key, sweep), [held[i] for i in order], rows, start, stop, lambda: attempt in self._cancelled)
         except Error as error:
             return error
         except MemoryError:

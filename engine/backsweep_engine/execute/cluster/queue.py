@@ -111,7 +111,7 @@ class _Lane:
 class _Job:
     """`flying`: block -> its attempts. `untaken`: blocks delivered and not taken. `since`: when it last had a lane to use.
 
-    `begun`: of blocks under way, how often. `alone`: blocks that ran out of memory -> the lane it was on.
+    `begun`: of blocks under way, how often. `alone`: blocks that ran out of memory -> node and lane of each time.
     """
 
     sweeps: Sequence[int]
@@ -122,7 +122,7 @@ class _Job:
     flying: dict[int, list[int]] = field(default_factory=dict)
     failures: dict[int, int] = field(default_factory=dict)
     begun: dict[int, int] = field(default_factory=dict)
-    alone: dict[int, int] = field(default_factory=dict)
+    alone: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
     durations: dict[int, deque[float]] = field(default_factory=dict)
     untaken: int = 0
 
@@ -265,7 +265,8 @@ class Queue:
         if cause is not None:
             failures = job.failures[attempt.block] = job.failures.get(attempt.block, 0) + 1
             if isinstance(cause, OutOfMemory):
-                job.alone[attempt.block] = attempt.lane
+                job.alone.setdefault(attempt.block, []).append((lane.node if lane is not None else "", attempt.lane))
+                self._quiet = {node: kept for node, kept in self._quiet.items() if kept != (attempt.job, attempt.block)}
             if failures >= ATTEMPTS:
                 self._end(attempt.job, given_up(failures, cause))
                 return
@@ -339,8 +340,9 @@ class Queue:
         return min(open_lanes)[1] if open_lanes else None
 
     def _solitary(self, key: int, block: int) -> int | None:
-        """The lane for a block that runs alone, once nothing else runs on its node; another lane than it failed on, if there is one."""
+        """The lane for a block that runs alone, once nothing else runs on its node: where it failed least, since nodes differ in memory."""
         job = self._jobs[key]
+        failed = [node for node, _ in job.alone[block]]
         node = next((node for node, kept in self._quiet.items() if kept == (key, block)), None)
         if node is None:
             busy: dict[str, int] = {}
@@ -349,11 +351,11 @@ class Queue:
                     busy[lane.node] = busy.get(lane.node, 0) + len(lane.flight)
             if not busy:
                 return None
-            node = min(busy, key=lambda name: (busy[name], name))
+            node = min(busy, key=lambda name: (failed.count(name), busy[name], name))
             self._quiet[node] = key, block
         if any(lane.flight for lane in self._lanes.values() if lane.node == node):
             return None
-        fit = [(key == job.alone[block], key) for key, lane in self._lanes.items() if lane.node == node and lane.platform == job.platform]
+        fit = [(job.alone[block].count((node, key)), key) for key, lane in self._lanes.items() if lane.node == node and lane.platform == job.platform]
         return min(fit)[1] if fit else None
 
     def _start_one(self, now: float) -> bool:
