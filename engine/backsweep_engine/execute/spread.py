@@ -25,7 +25,7 @@ from ..transforms.batch import batch
 from ..transforms.expand import expand
 from ..transforms.remember import remembered
 from .cluster.cluster import Cluster
-from .executor import Block, Executor, Stop, Values
+from .executor import Block, Executor, Once, Stop, Values
 
 START_SECONDS = 6.0
 """Of Ray, until a first lane can work. Blocks are computed here meanwhile, but on the cores its start wants too."""
@@ -124,6 +124,9 @@ class Spread:
         if self.always and is_cut(plan):
             return Choice("cluster", "what is cut into blocks goes to the lanes, as set")
         return choose(plan, self.cluster.lanes, self.cluster.started, self._seconds.get(plan.once))
+
+    def once(self, plan: Plan) -> Once:
+        return self._here.once(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         if not is_cut(plan):

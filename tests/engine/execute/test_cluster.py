@@ -130,7 +130,7 @@ def test_where_lost_work_may_be_done_here_nobody_waits_for_another_driver(cluste
 
 def test_stop_ends_the_job_and_frees_the_lanes(cluster: Cluster) -> None:
     stopped = threading.Event()
-    blocks = cluster.blocks(jacobian_plan(SIZE, 150, products=1000), VALUES, stopped.is_set)
+    blocks = cluster.blocks(jacobian_plan(SIZE, 150, products=2000), VALUES, stopped.is_set)
     next(blocks)
     threading.Timer(0.3, stopped.set).start()
     began = time.monotonic()
@@ -143,7 +143,7 @@ def test_stop_ends_the_job_and_frees_the_lanes(cluster: Cluster) -> None:
 
 
 def test_closing_the_iterator_frees_the_lanes(cluster: Cluster) -> None:
-    plan = replace(SHORT, sweeps=SHORT.sweeps + jacobian_plan(SIZE, 150, products=1000).sweeps)
+    plan = replace(SHORT, sweeps=SHORT.sweeps + jacobian_plan(SIZE, 150, products=2000).sweeps)
     blocks = cluster.blocks(plan, VALUES, never)
     for _ in range(1 + SHORT.sweeps[0].blocks):
         next(blocks)
