@@ -317,7 +317,8 @@ class Function:
 
         `subject`: "own" (the gradient and jvp of a scalar function, jvp and vjp of others), or one by itself: "jvp",
         "vjp", "jacobian", "hvp", "hessian". `judge`: "central4" (the default), "central2", "central6", "richardson",
-        "complex_step" or "taylor". `seed` draws the probe directions, `directions` says how many;
+        "complex_step" (through loops and cond too; not abs, max, comparisons that a where reads, factorisations) or
+        "taylor". `seed` draws the probe directions, `directions` says how many;
         `coordinates=True` tries every entry by itself too. `max_worst`: how many wrong entries are named;
         `blame=True`: and which node's rule is wrong.
         """

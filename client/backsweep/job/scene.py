@@ -16,16 +16,19 @@ MAX_SHOWN = 24
 
 MAX_SCENES = 4
 
+_HOLDS = "holds"
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A node. `operands`: those that are shown too. `hidden_operands`, `hidden_users`: how many are not."""
+    """A node. `operands`: those that are shown too. `hidden_operands`, `hidden_users`: how many are not. `holds`: the graph that is at issue."""
 
     number: int
     label: str
     type: str
     operands: tuple[int, ...]
     mark: str = ""
+    holds: bool = False
     hidden_operands: int = 0
     hidden_users: int = 0
 
@@ -83,7 +86,7 @@ def _mark_holders(at: int, holders: Holders, marks: dict[int, dict[int, str]]) -
     """What holds the function, and what holds that; functions come after those they hold, so this ends."""
     for by, node, _ in holders.get(at, ()):
         if node not in marks.setdefault(by, {}):
-            marks[by][node] = f"holds function {at}"
+            marks[by][node] = f"{_HOLDS} function {at}"
             _mark_holders(by, holders, marks)
 
 
@@ -110,7 +113,7 @@ def _scene(graph: Graph, marks: dict[int, str], holder: str) -> Scene | None:
         shown = tuple([n for n in operands[number] if n in kept])
         out = " (output)" if number in outputs else ""
         hidden = len(operands[number]) - len(shown), sum(n not in kept for n in users[number])
-        nodes.append(Shown(number, label + out, type, shown, marks.get(number, ""), *hidden))
+        nodes.append(Shown(number, label + out, type, shown, marks.get(number, ""), marks.get(number, "").startswith(_HOLDS), *hidden))
     return Scene(tuple(nodes), len(graph.nodes), holder)
 
 

@@ -68,9 +68,9 @@ def _claims(pairs: Sequence[tuple[float, float]]) -> Claims:
     return Claims(value, spread)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def plan_query(graph: Graph, query: Query, seeds: tuple[tuple[str, Type], ...], budget: Budget) -> Plan:
-    """The plan of one query of ours, by the types of its seeds. Kept, as those of probes are: what it promises is told before it runs."""
+    """The plan of one query of ours, by the types of its seeds. Kept, the few a check needs: what it promises is told before it runs."""
     return make_plan(graph, [Ask(query, dict(seeds))], budget)
 
 

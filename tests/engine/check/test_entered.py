@@ -124,6 +124,13 @@ def test_it_judges_through_loops_choices_and_linear_algebra(name):
     assert [e.index for e in caught.worst] == [(2,)]
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("norm")])
+def test_it_judges_second_derivatives_too(name):
+    """The gradient of a loop is a loop over what the first one kept; of a norm it reads whether that is 0, and is refused."""
+    verdict = verdict_of(MODELS[name][0], {"x": X + 0.3 * (name == "cond")}, judge="complex_step", subject="hvp")
+    assert verdict.right, verdict
+
+
 @pytest.mark.parametrize("branch", [-2.0, 2.0])
 def test_the_branch_taken_is_the_one_the_real_parts_take(branch):
     verdict = verdict_of(chosen, {"x": X + branch}, {"x": MODELS["cond"][1](X + branch)}, judge="complex_step")

@@ -66,10 +66,10 @@ def _edge(above: tuple[float, float], below: tuple[float, float]) -> Markup:
 
 
 def _box(node: Shown, x: float, y: float) -> list[Markup]:
-    kind = "node marked" if node.mark else "node"
+    kind = "node" if not node.mark else "node holds" if node.holds else "node marked"
     centre = f"{x + _BOX_WIDTH / 2:.1f}"
     first = f"{node.number} {node.label}"
-    second = f"{node.mark}!" if node.mark else node.type
+    second = node.type if not node.mark else node.mark if node.holds else f"{node.mark}!"
     drawn = []
     for hidden, y1, y2 in ((node.hidden_operands, y - 9, y), (node.hidden_users, y + _BOX_HEIGHT, y + _BOX_HEIGHT + 9)):
         if hidden:
