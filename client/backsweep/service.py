@@ -358,11 +358,11 @@ class Function:
             show(error, self._source(error.node))
             raise error from None
         results: list[Any] = []
-        for answer in answers:
+        for giving, answer in zip(question.giving, answers):  # noqa: B905  # a transport gives one for each
             if answer.notes:
                 note, verb = answer.notes[0], asked[len(results)][0]
                 warnings.warn(f"{verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=3)
-            results.append(question.giving[len(results)](answer))
+            results.append(giving(answer))
         return results
 
     def _source(self, node: int | None) -> str:
