@@ -135,7 +135,7 @@ def asking(signature: Signature, verb: str, seeded: bool, options: Mapping[str, 
 
     Raises TypeError where an option cannot be hashed: see `hashable`.
     """
-    key = (verb, seeded, *options.items())
+    key = ("asking", verb, seeded, *options.items())
     found: Asking | None = signature.found.get(key)
     if found is None:
         found = signature.keep(key, _asking(signature, verb, seeded, options))
