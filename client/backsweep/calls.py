@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from numpy import ndarray
 
+from backsweep_engine.answer import Answer
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Type
 from backsweep_engine.plan.make import Ask, seed_name
@@ -47,6 +48,12 @@ class Question:
     types: tuple[tuple[Any, tuple[int, ...]], ...]
     flat: bool
     giving: tuple[Giving, ...]
+
+    def results(self, answers: Sequence[Answer]) -> list[Any]:
+        """What the user gets."""
+        if len(answers) == 1:
+            return [self.giving[0](answers[0])]
+        return [giving(answer) for giving, answer in zip(self.giving, answers, strict=True)]
 
     @property
     def bound(self) -> Mapping[str, Array]:

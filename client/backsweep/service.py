@@ -357,13 +357,11 @@ class Function:
         except Error as error:
             show(error, self._source(error.node))
             raise error from None
-        results: list[Any] = []
-        for giving, answer in zip(question.giving, answers):  # noqa: B905  # a transport gives one for each
+        for k, answer in enumerate(answers):
             if answer.notes:
-                note, verb = answer.notes[0], asked[len(results)][0]
+                note, verb = answer.notes[0], asked[k][0]
                 warnings.warn(f"{verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=3)
-            results.append(giving(answer))
-        return results
+        return question.results(answers)
 
     def _source(self, node: int | None) -> str:
         return self._sources[node] if node is not None and node < len(self._sources) else ""

@@ -38,7 +38,7 @@ def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapp
     held, bound_ids, several = tuple(bound.values()), frozenset(map(id, bound.values())), len(names) + len(bound) > 1
     # Parts are in the order of queries, and within one in their own.
     parts = [[p.output for p in work.plan.parts if p.query == k] for k in range(len(work.request.asks))]
-    spans = _spans(parts)
+    single = parts == [[k] for k in range(len(work.plan.once.outputs))]
 
     def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Answer]:
         if several:
@@ -49,18 +49,12 @@ def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapp
         for output in outputs:
             if not is_finite(output):
                 return _noted(work, {**bound, **dict(zip(names, values, strict=True))}, parts, outputs, stop)
-        if spans is None:
-            return [Answer(tuple([outputs[k] for k in part])) for part in parts]
         # As Answer(arrays) does it, at a third of the cost.
-        return [new(Answer, (tuple(outputs[a:b]), None, (), None)) for a, b in spans]
+        if single:
+            return [new(Answer, ((output,), None, (), None)) for output in outputs]
+        return [new(Answer, (tuple([outputs[k] for k in part]), None, (), None)) for part in parts]
 
     return ready
-
-
-def _spans(parts: Sequence[Sequence[int]]) -> list[tuple[int, int]] | None:
-    """Each part as a slice, None where one is not."""
-    spans = [(part[0], part[-1] + 1) if part else (0, 0) for part in parts]
-    return spans if all(list(part) == list(range(*span)) for part, span in zip(parts, spans, strict=True)) else None
 
 
 def _apart(values: Sequence[Array], names: Sequence[str], bound: Mapping[str, Array], bound_ids: frozenset[int]) -> Sequence[Array]:
