@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from numpy import ndarray
+
+from backsweep_engine.answer import Answer
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Type
 from backsweep_engine.plan.make import Ask, seed_name
@@ -17,7 +20,7 @@ from backsweep_engine.query import EmpiricalFisher, Fisher, GaussNewton, Hessian
 from backsweep_engine.request import Request
 
 from .dtypes import as_input
-from .questions import SEEDED, asking, hashable
+from .questions import Asking, asking, hashable
 from .results import Giving, giving
 from .signature import Array, Signature
 from .trees import matched
@@ -35,13 +38,22 @@ class Call(NamedTuple):
 class Question:
     """What is asked of a signature, as far as types say; equal only to itself, so that a transport can keep by it what it found.
 
-    `names`: of the values that come with each call, in order. `giving`: of each query's answer what the user gets.
+    `names`: of the values that come with each call, in order; `types`: their dtypes and shapes; `flat`: each is given by itself,
+    as an input or a seed. `giving`: of each query's answer what the user gets.
     """
 
     signature: Signature
     request: Request
     names: tuple[str, ...]
+    types: tuple[tuple[Any, tuple[int, ...]], ...]
+    flat: bool
     giving: tuple[Giving, ...]
+
+    def results(self, answers: Sequence[Answer]) -> list[Any]:
+        """What the user gets."""
+        if len(answers) == 1:
+            return [self.giving[0](answers[0])]
+        return [giving(answer) for giving, answer in zip(self.giving, answers, strict=True)]
 
     @property
     def bound(self) -> Mapping[str, Array]:
@@ -55,30 +67,39 @@ Verbs = Sequence[tuple[str, Any, Mapping[str, Any]]]
 """What is asked at one point: verb, seed, options."""
 
 
-def posed(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> tuple[Question, list[Array]]:
+def posed(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> tuple[Question, Sequence[Array]]:
     """The question, the same object for equal ones, and the values of the call; raises GraphError where inputs or seeds do not fit."""
-    values = _taken(signature, inputs)
-    key: list[Any] = []
+    key: tuple[Any, ...] = ()
+    values = [*inputs]
+    for verb, seed, options in asked:
+        key += (verb, seed is None, *options.items())
+        if seed is not None:
+            values.append(seed)
     try:
-        for verb, seed, options in asked:
-            key.append(verb)
-            if options:
-                key += options.items()
-            if seed is not None or verb in SEEDED:
-                one = asking(signature, verb, seed is not None, options)
-                seeds = one.take(seed)
-                values += seeds
-                # By the asking itself, which the question holds: no other object can come to have the same key.
-                key += (one, *[a.shape for a in seeds])
-        question: Question | None = signature.found.get(tuple(key))
-    except TypeError:  # an option is a list, or it is the user's own
-        plain = [(verb, seed, hashable(options)) for verb, seed, options in asked]
-        if all(one[2] == other[2] for one, other in zip(plain, asked, strict=True)):
-            raise
-        return posed(signature, inputs, plain)
+        last: Question | None = signature.found.get(key)
+    except TypeError:
+        return posed(signature, inputs, [(verb, seed, hashable(options)) for verb, seed, options in asked])
+    # Most calls bring what the last one brought: arrays of the very types, which need no more than a look.
+    if last is not None and last.flat and len(inputs) == len(signature.names) and len(values) == len(last.types):
+        for value, (dtype, shape) in zip(values, last.types):  # noqa: B905  # their lengths are equal
+            if type(value) is not ndarray or value.dtype is not dtype or value.shape != shape or not value.flags.c_contiguous:
+                break
+        else:
+            return last, values
+    return _posed(signature, inputs, asked, key)
+
+
+def _posed(signature: Signature, inputs: Sequence[Any], asked: Verbs, key: tuple[Any, ...]) -> tuple[Question, Sequence[Array]]:
+    askings = [asking(signature, verb, seed is not None, options) for verb, seed, options in asked]
+    values = _taken(signature, inputs)
+    for one, (_, seed, _) in zip(askings, asked, strict=True):
+        if one.seeds:
+            values += one.take(seed)
+    whole = (key, *[a.shape for a in values[len(signature.names) :]])
+    question: Question | None = signature.found.get(whole)
     if question is None:
-        question = signature.keep(tuple(key), _question(signature, asked, values))
-    return question, values
+        question = signature.keep(whole, _question(signature, askings, values))
+    return signature.keep(key, question), values
 
 
 def make_call(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> Call:
@@ -91,25 +112,25 @@ def _taken(signature: Signature, inputs: Sequence[Any]) -> list[Array]:
     if len(inputs) != len(signature.arguments):
         names = ", ".join(a.name for a in signature.arguments) or "none"
         raise GraphError("wrong number of inputs", reason="ARITY", got=str(len(inputs)), allowed=f"{len(signature.arguments)}: {names}")
-    if not signature.flat:
-        inputs = [leaf for a, tree in zip(signature.arguments, inputs, strict=True) for leaf in matched(tree, a.tree, a.name)]
-    return [*map(as_input, inputs, signature.declared, signature.names)]
+    given = [leaf for a, tree in zip(signature.arguments, inputs, strict=True) for leaf in matched(tree, a.tree, a.name)]
+    return [as_input(leaf, signature.types[name], name) for leaf, name in zip(given, signature.names, strict=True)]
 
 
-def _question(signature: Signature, asked: Verbs, values: Sequence[Array]) -> Question:
+def _question(signature: Signature, askings: Sequence[Asking], values: Sequence[Array]) -> Question:
     """`values`: the inputs, then the seeds of each verb."""
     asks: list[Ask] = []
     gives: list[Giving] = []
     names = [*signature.names]
-    for verb, seed, options in asked:
-        one = asking(signature, verb, seed is not None, options)
+    for one in askings:
         shapes = [a.shape for a in values[len(names) : len(names) + len(one.seeds)]]
         seeds = {name: Type(declared.dtype, shape) for shape, (name, declared, _) in zip(shapes, one.seeds, strict=True)}
         query = one.query(many=any(len(shape) > declared.rank for shape, (_, declared, _) in zip(shapes, one.seeds, strict=True)))
         names += [seed_name(len(asks), name) for name in seeds]
         asks.append(Ask(query, seeds))
         gives.append(giving(one, query))
-    return Question(signature, Request(signature.graph, signature.types, tuple(asks)), tuple(names), tuple(gives))
+    flat = all(a.tree.is_leaf for a in signature.arguments) and all(one.flat for one in askings)
+    request = Request(signature.graph, signature.types, tuple(asks))
+    return Question(signature, request, tuple(names), tuple([(a.dtype, a.shape) for a in values]), flat, tuple(gives))
 
 
 def result_bytes(call: Call) -> int:

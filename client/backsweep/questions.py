@@ -43,9 +43,6 @@ from .trees import matched
 
 CURVATURES = ("gauss_newton", "fisher", "empirical_fisher")
 
-SEEDED = frozenset(("jvp", "vjp", "hvp"))
-"""Verbs that are nothing without a seed."""
-
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "value": (),
     "gradient": (),
@@ -78,6 +75,12 @@ class Asking:
     arguments: tuple[Argument, ...]
     alone: bool
     seeds: tuple[tuple[str, Type, str], ...]
+
+    @property
+    def flat(self) -> bool:
+        """Whether a seed is one array by itself, or there is none."""
+        tree = self.signature.output if self.verb == "vjp" else self.arguments[0].tree if self.alone else None
+        return not self.seeds or (tree is not None and tree.is_leaf)
 
     @property
     def wrt(self) -> tuple[str, ...]:
@@ -132,7 +135,7 @@ def asking(signature: Signature, verb: str, seeded: bool, options: Mapping[str, 
 
     Raises TypeError where an option cannot be hashed: see `hashable`.
     """
-    key = (verb, seeded, *options.items())
+    key = ("asking", verb, seeded, *options.items())
     found: Asking | None = signature.found.get(key)
     if found is None:
         found = signature.keep(key, _asking(signature, verb, seeded, options))

@@ -380,12 +380,10 @@ class Function:
         except Error as error:
             show(error, self._source(error.node))
             raise error from None
-        results: list[Any] = []
-        for answer in answers:
+        for k, answer in enumerate(answers):
             if answer.notes:
-                self._warn(asked[len(results)][0], answer, stacklevel + 1)
-            results.append(question.giving[len(results)](answer))
-        return results
+                self._warn(asked[k][0], answer, stacklevel + 1)
+        return question.results(answers)
 
     def _warn(self, verb: str, answer: Answer, stacklevel: int) -> None:
         note = answer.notes[0]

@@ -209,12 +209,12 @@ def _delivered(work: Work, plan: Plan, values: Values, executor: Executor, stop:
         else:
             yield block
     for query in list(gathered):
-        found = True
+        doubted, bad = (query, 0) in first_bad, False
         for block in gathered.pop(query).blocks():
-            found = found and is_finite(block.array)
+            bad = bad or (doubted and not is_finite(block.array))
             yield block
-        if found:
-            first_bad.pop((query, 0), None)  # it stood where the pattern has nothing
+        if doubted and not bad:
+            del first_bad[query, 0]  # it stood where the pattern has nothing
     for k, ask in enumerate(asks):
         if isinstance(ask.query, Check):
             given = {name: values[seed_name(k, name)] for name in ask.seeds}
@@ -241,8 +241,8 @@ class Collected:
 
     def __init__(self, work: Work) -> None:
         require_held(work)
-        # A whole part comes as an array of its own, which takes the place of this one.
-        self._arrays = [[_WHOLE if p.axis is Axis.WHOLE else np.empty(p.array_type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
+        self._types = [[p.array_type for p in parts] for parts in work.outlines]
+        self._arrays: list[list[Array | None]] = [[None] * len(parts) for parts in work.outlines]
         self._patterns = [parts[0].pattern if parts else None for parts in work.outlines]
         self._verdicts: dict[int, Verdict] = {}
         self._notes: list[NonFinite] = []
@@ -256,19 +256,29 @@ class Collected:
             case Block(axis=Axis.WHOLE):
                 self._arrays[event.query][event.part] = event.array
             case Block(axis=Axis.COLUMN):
-                self._arrays[event.query][event.part][:, event.start : event.stop] = event.array.T
+                self._array(event.query, event.part)[:, event.start : event.stop] = event.array.T
             case Block():
-                self._arrays[event.query][event.part][event.start : event.stop] = event.array
+                type = self._types[event.query][event.part]
+                if (event.start, event.stop) == (0, type.shape[0]) and event.array.dtype == type.dtype:
+                    self._arrays[event.query][event.part] = event.array.reshape(type.shape)  # it is all there is
+                else:
+                    self._array(event.query, event.part)[event.start : event.stop] = event.array
 
     def answers(self) -> list[Answer]:
         """One per query; complete once every event has been added."""
-        return [Answer(tuple(a), self._verdicts.get(k), self._notes_of(k), self._patterns[k]) for k, a in enumerate(self._arrays)]
+        parts = [tuple([self._array(k, part) for part in range(len(arrays))]) for k, arrays in enumerate(self._arrays)]
+        return [Answer(arrays, self._verdicts.get(k), self._notes_of(k), self._patterns[k]) for k, arrays in enumerate(parts)]
+
+    def _array(self, query: int, part: int) -> Array:
+        array = self._arrays[query][part]
+        if array is None:
+            type = self._types[query][part]
+            array = self._arrays[query][part] = np.empty(type.shape, type.dtype)
+        return array
 
     def _notes_of(self, query: int) -> tuple[NonFinite, ...]:
         return tuple([n for n in self._notes if n.query == query]) if self._notes else ()
 
-
-_WHOLE = np.empty(0)
 
 # Shapes of answers.
 

@@ -169,9 +169,10 @@ class Program:
         """`run`, all told that does not change from call to call. It holds the program; the program does not hold it."""
         empty, types = np.empty, self._outs
         whole, straight, stepped = self._whole, self._straight, self._stepped
+        alone = types[0] if len(types) == 1 else None
 
         def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
-            outs = [empty(shape, dtype) for shape, dtype in types]
+            outs = [empty(*alone)] if alone is not None else [empty(shape, dtype) for shape, dtype in types]
             if whole is not None:
                 if whole(inputs, outs, stop):
                     return outs
