@@ -43,14 +43,13 @@ def _is_long(node: Node) -> bool:
 
 
 def _better(graph: Graph, node: Node) -> Graph | None:
-    """The loop lifted as far as it pays; None if it does not."""
+    """The loop lifted as far as its bytes allow; None if that does not pay."""
     whole = _alone(graph, node)
-    cost, room = price(whole), max(MOST_BYTES, sum(t.nbytes for t in (*whole.input_types, *whole.output_types)))
-    room += _made_bytes(whole)
+    room = _made_bytes(whole) + max(MOST_BYTES, sum(t.nbytes for t in (*whole.input_types, *whole.output_types)))
     for ahead, behind in ((True, True), (False, True), (True, False), (False, False)):
         found = lifted(node, ahead, behind)
-        if found is not None and _made_bytes(found) <= room and price(found) < PAYS * cost:
-            return found
+        if found is not None and _made_bytes(found) <= room:
+            return found if price(found) < PAYS * price(whole) else None
     return None
 
 
