@@ -150,6 +150,8 @@ def scalars(graph: Graph) -> Scalars | None:
 
 
 def _scalars(graph: Graph) -> Scalars | None:
+    if len(graph.nodes) - graph.arity > 2 * MAX_ENTRIES:
+        return None  # told without a look at so many; of a node without operands no entry counts
     most = SECONDS_IN_LOOP * (_kernels(graph) + 1)
     entries = sum(n.types[0].size for n in graph.nodes[graph.arity :] if lookup(n.op).pointwise)
     if entries * SECONDS_OF_OPERATION > 2 * most:
