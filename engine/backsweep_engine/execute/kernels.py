@@ -21,6 +21,8 @@ from .executor import Array
 SMALL_BYTES = 64 << 10
 """Matrices of at most so many bytes together: `dot` may copy an operand in strides BLAS does not take."""
 
+multiply, dot = np.multiply, np.ndarray.dot
+
 _NAMED_ONLY = (np.maximum, np.minimum)
 """Ufuncs that NumPy is about to refuse a third positional operand."""
 
@@ -31,9 +33,9 @@ def kernel(graph: Graph, node: Node) -> tuple[Callable[..., Any], bool]:
     assert op.apply is not None, f"{node.op} should have been expanded"
     types = [graph.type_of(ref) for ref in node.operands]
     if node.op == "matmul" and node.types[0].rank == 2 and sum(t.nbytes for t in (*types, *node.types)) <= SMALL_BYTES:
-        return np.ndarray.dot, True
+        return dot, True
     if node.op == "scale" and node.types[0].nbytes <= SMALL_BYTES:
-        return _scale, True
+        return _scale if node.types[0].rank == 1 else _scale_any, True
     if node.op in _READY:
         return _READY[node.op](types, node.types[0], **attributes), False
     if attributes:
@@ -42,10 +44,16 @@ def kernel(graph: Graph, node: Node) -> tuple[Callable[..., Any], bool]:
 
 
 def _scale(p: Array, t: Array, out: Array) -> None:
-    """As the op's, of few numbers: their squares added up by BLAS tell soonest that all are finite."""
-    np.multiply(p, t, out)
+    """As the op's, of a few numbers in a row: their squares added up by BLAS tell soonest that all are finite."""
+    multiply(p, t, out)
+    if not isfinite(dot(out, out)):
+        np.copyto(out, t, where=np.equal(t, 0))
+
+
+def _scale_any(p: Array, t: Array, out: Array) -> None:
+    multiply(p, t, out)
     flat = out.ravel()
-    if not isfinite(flat.dot(flat)):
+    if not isfinite(dot(flat, flat)):
         np.copyto(out, t, where=np.equal(t, 0))
 
 

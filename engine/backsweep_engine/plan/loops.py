@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from ..graph import Builder, Graph, Node, Ref
 from ..ops.op import lookup
-from ..transforms.lift import lifted
+from ..transforms.lift import Parts, put_together, taken_apart
 from ..transforms.remember import remembered
 from ..transforms.rewrite import Rewrite, inline
 from .price import price
+from .scalars import SECONDS_IN, SECONDS_OUT, scalar_loop
 
 MOST_BYTES = 1 << 20
 """A loop may stack so much more when it is lifted, or as much as it is given and yields: no more than a core's cache."""
@@ -43,15 +44,29 @@ def _is_long(node: Node) -> bool:
 
 
 def _better(graph: Graph, node: Node) -> Graph | None:
-    """The loop lifted as far as it pays; None if it does not."""
+    """The loop lifted as far as its bytes allow; None if that does not pay."""
     whole = _alone(graph, node)
-    cost, room = price(whole), max(MOST_BYTES, sum(t.nbytes for t in (*whole.input_types, *whole.output_types)))
-    room += _made_bytes(whole)
+    room = _made_bytes(whole) + max(MOST_BYTES, sum(t.nbytes for t in (*whole.input_types, *whole.output_types)))
     for ahead, behind in ((True, True), (False, True), (True, False), (False, False)):
-        found = lifted(node, ahead, behind)
-        if found is not None and _made_bytes(found) <= room and price(found) < PAYS * cost:
-            return found
+        parts = taken_apart(node, ahead, behind)
+        if parts is None:
+            continue
+        if not _may_pay(parts):
+            return None
+        found = put_together(parts)
+        if _made_bytes(found) <= room:
+            return found if price(found) < PAYS * price(whole) else None
     return None
+
+
+def _may_pay(parts: Parts) -> bool:
+    """Told before it is built, which takes its time: a loop on Python's numbers has to be handed what is lifted, number by number."""
+    loop = scalar_loop(parts.node)
+    if loop is None:
+        return True
+    body = parts.loop.body
+    given, yielded = (sum(body.type_of(ref).size for ref in refs) for refs in (parts.into(), parts.made()[len(parts.carried) :]))
+    return parts.left * loop.body.seconds + given * SECONDS_IN + yielded * SECONDS_OUT < PAYS * loop.seconds
 
 
 def _alone(graph: Graph, node: Node) -> Graph:

@@ -16,7 +16,8 @@ plan/loops.py says whether that pays; nothing here reads a cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..graph import Builder, Graph, Node, Ref, Type
@@ -38,44 +39,43 @@ def lifted(node: Node, ahead: bool = True, behind: bool = True) -> Graph | None:
     """The node of a loop as a graph, its operands in and its results out, with as much as can be outside of the loop; None if
     nothing is. `ahead`, `behind`: whether what differs from trip to trip is lifted that way.
     """
-    if node.op != "scan" or (loop := loop_of(node)).counted or loop.length < 2:
-        return None
-    parts = _taken_apart(loop, ahead, behind)
-    body = loop.body
-    left = sum(parts.core) == sum(not parts.is_constant(Ref(i)) for i in range(body.arity, len(body.nodes)))
-    return None if left and not parts.unchanged else simplify(_put_together(parts, node))
+    parts = taken_apart(node, ahead, behind)
+    return None if parts is None else put_together(parts)
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """A loop taken apart. Carries are `carried`, `unchanged`, or `sums`: of each what is added, and its sign.
 
-    Of each node of the body: `varies`, it is not the same each trip; `moving`, it has to wait for what is carried; `core`, it
-    stays in the loop. `results`: what is stacked, then what is summed.
+    Of each node of the body: `varies`, it is not the same each trip; `moving`, it has to wait for what is carried; `inside`, it
+    stays in the loop (what is carried among them). `results`: what is stacked, then what is summed.
     """
 
+    node: Node
     loop: Loop
     carried: list[int]
     unchanged: list[int]
     sums: dict[int, list[tuple[Ref, int]]]
     varies: list[bool]
     moving: list[bool]
-    core: list[bool]
+    inside: list[bool]
     results: list[Ref]
+
+    @property
+    def left(self) -> float:
+        """How much of the body stays in the loop, by nodes."""
+        arity = self.loop.body.arity
+        return sum(self.inside[arity:]) / max(1, sum(bool(node.operands) for node in self.loop.body.nodes))
 
     def is_constant(self, ref: Ref) -> bool:
         node = self.loop.body.nodes[ref.node]
         return node.op != "input" and not node.operands
 
-    def is_inside(self, ref: Ref) -> bool:
-        """Whether it is known in the loop only."""
-        return self.core[ref.node] or ref.node in self.carried
-
     def is_yielded(self, ref: Ref) -> bool:
         """Whether the loop stacks it where it is read outside: not another view of what it can stack."""
         node = self.loop.body.nodes[ref.node]
-        same = node.op in ("reshape", "transpose") and self.is_inside(node.operands[0])
-        return self.is_inside(ref) and not same
+        same = node.op in ("reshape", "transpose") and self.inside[node.operands[0].node]
+        return self.inside[ref.node] and not same
 
     def is_given(self, ref: Ref) -> bool:
         """Whether the loop is given it."""
@@ -83,27 +83,46 @@ class _Parts:
         large = node.op == "broadcast" and node.types[0].nbytes > SMALL_BYTES
         return ref.node < self.loop.body.arity or not (self.moving[ref.node] or large or self.is_constant(ref))
 
+    def behind(self) -> list[Ref]:
+        """What the results are made of behind the loop."""
+        return _sources(self.loop.body, self.results, lambda ref: self.is_yielded(ref) or self.is_given(ref))
 
-def _taken_apart(loop: Loop, ahead: bool, behind: bool) -> _Parts:
+    def made(self) -> list[Ref]:
+        """What the loop carries on and yields."""
+        return [*[self.loop.body.outputs[j] for j in self.carried], *[ref for ref in self.behind() if self.inside[ref.node]]]
+
+    def into(self) -> list[Ref]:
+        """What it is given besides what it carries."""
+        return [ref for ref in _sources(self.loop.body, self.made(), self.is_given) if not self.inside[ref.node]]
+
+
+def taken_apart(node: Node, ahead: bool, behind: bool) -> Parts | None:
+    """None if nothing of the loop can be outside of it."""
+    if node.op != "scan" or (loop := loop_of(node)).counted or loop.length < 2:
+        return None
     body = loop.body
-    unchanged = [j for j in range(loop.carries) if body.outputs[j] == Ref(j)]
-    changing = [j for j in range(loop.carries) if j not in unchanged]
-    sums = {j: found for j in changing if (found := _summands(body, j)) is not None} if behind else {}
+    unchanged, changing = ([j for j in range(loop.carries) if (body.outputs[j] == Ref(j)) is same] for same in (True, False))
+    reads = Counter([*[ref for inner in body.nodes for ref in inner.operands], *body.outputs])
+    sums = {j: found for j in changing if (found := _summands(body, j, reads)) is not None} if behind else {}
     carried = [j for j in changing if j not in sums]
     varies, moving = reached(body, [*changing, *loop.xs]), reached(body, changing)
-    holds = [any(isinstance(value, Graph) for _, value in node.attributes) for node in body.nodes]
+    holds = [any(isinstance(value, Graph) for _, value in inner.attributes) for inner in body.nodes]
     for i in range(body.arity, len(body.nodes)):
         stays = varies[i] and (holds[i] or not ahead)
         moving[i] = moving[i] or stays or any(moving[ref.node] for ref in body.nodes[i].operands)
     results = [*[body.outputs[o] for o in loop.ys], *[ref for found in sums.values() for ref, _ in found]]
     wanted = _needed(body, results)
-    core = _needed(body, [body.outputs[j] for j in carried])
+    inside = _needed(body, [body.outputs[j] for j in carried])
     for i in range(len(body.nodes) - 1, body.arity - 1, -1):
-        core[i] = moving[i] and (core[i] or (wanted[i] and (holds[i] or not behind)))
-        if core[i]:
+        inside[i] = moving[i] and (inside[i] or (wanted[i] and (holds[i] or not behind)))
+        if inside[i]:
             for ref in body.nodes[i].operands:
-                core[ref.node] = True
-    return _Parts(loop, carried, unchanged, sums, varies, moving, [*[False] * body.arity, *core[body.arity :]], results)
+                inside[ref.node] = True
+    inside[: body.arity] = [False] * body.arity
+    for j in carried:
+        inside[j] = True
+    parts = Parts(node, loop, carried, unchanged, sums, varies, moving, inside, results)
+    return parts if unchanged or parts.left < 1 else None
 
 
 def _needed(body: Graph, outputs: Sequence[Ref]) -> list[bool]:
@@ -118,11 +137,10 @@ def _needed(body: Graph, outputs: Sequence[Ref]) -> list[bool]:
     return found
 
 
-def _summands(body: Graph, j: int) -> list[tuple[Ref, int]] | None:
+def _summands(body: Graph, j: int, reads: Mapping[Ref, int]) -> list[tuple[Ref, int]] | None:
     """What is added to carry j each trip, and its sign; None if more than that is done with it."""
-    if not body.input_types[j].is_float:
+    if not body.input_types[j].is_float or reads[Ref(j)] != 1:
         return None
-    read: list[Ref] = [*[ref for node in body.nodes for ref in node.operands], *body.outputs]
     found: list[tuple[Ref, int]] = []
     pending, itself = [(body.outputs[j], 1)], 0
     while pending:
@@ -130,27 +148,25 @@ def _summands(body: Graph, j: int) -> list[tuple[Ref, int]] | None:
         node = body.nodes[ref.node]
         if ref == Ref(j):
             itself += sign
-        elif node.op in _ADDED and read.count(ref) == 1:
+        elif node.op in _ADDED and reads[ref] == 1:
             pending += [(node.operands[1], sign * _ADDED[node.op]), (node.operands[0], sign)]
         else:
             found.append((ref, sign))
-    return found if itself == 1 and read.count(Ref(j)) == 1 else None
+    return found if itself == 1 else None
 
 
-def _put_together(parts: _Parts, node: Node) -> Graph:
+def put_together(parts: Parts) -> Graph:
+    """The loop's operands in, its results out, simplified."""
     loop, body = parts.loop, parts.loop.body
     builder = Builder()
-    builder.origin = node.origin
+    builder.origin = parts.node.origin
     given = [Term(builder, builder.input(name, _operand_type(loop, i))) for i, name in enumerate(body.input_names)]
     outside = [*parts.unchanged, *loop.xs, *loop.constants]
     known = {Ref(i): given[i] for i in outside}
 
-    behind = _sources(body, parts.results, lambda ref: parts.is_yielded(ref) or parts.is_given(ref))
-    yielded = [ref for ref in behind if parts.is_inside(ref)]
-    made = [*[body.outputs[j] for j in parts.carried], *yielded]
-    into = [ref for ref in _sources(body, made, parts.is_given) if ref.node not in parts.carried]
-
-    ahead = [ref for ref in dict.fromkeys([*into, *behind]) if ref not in known and not parts.is_inside(ref)]
+    behind, made, into = parts.behind(), parts.made(), parts.into()
+    yielded = made[len(parts.carried) :]
+    ahead = [ref for ref in dict.fromkeys([*into, *behind]) if ref not in known and not parts.inside[ref.node]]
     before = batch(_cut(body, [Ref(i) for i in outside], ahead), [i in loop.xs for i in outside], loop.length, [parts.varies[r.node] for r in ahead])
     known.update(zip(ahead, inline(builder, before, [known[Ref(i)] for i in outside], keep_origin=False), strict=True))
 
@@ -171,7 +187,7 @@ def _put_together(parts: _Parts, node: Node) -> Graph:
         for _, sign in found:
             total = call("sum", next(summands), axes=(0,))
             last[j] = last[j] + total if sign > 0 else last[j] - total
-    return named(builder, [*[last[j] for j in range(loop.carries)], *stacks[: len(loop.ys)]])
+    return simplify(named(builder, [*[last[j] for j in range(loop.carries)], *stacks[: len(loop.ys)]]))
 
 
 def _operand_type(loop: Loop, i: int) -> Type:
