@@ -161,6 +161,17 @@ class Graph:
         return tuple(v for node in self.nodes for _, v in node.attributes if isinstance(v, Graph))
 
     @cached_property
+    def functions(self) -> tuple[Graph, ...]:
+        """Every distinct graph held, at whatever depth, after those it holds itself and otherwise in node order; this one last.
+
+        Reports name functions by their place here, which is the order in which encode_graph writes them.
+        """
+        found: dict[str, Graph] = {}
+        for held in self.subgraphs:
+            found |= {inner.fingerprint: found.get(inner.fingerprint, inner) for inner in held.functions}
+        return (*found.values(), self)
+
+    @cached_property
     def size(self) -> int:
         """Number of nodes without inputs, subgraphs included."""
         return len(self.nodes) - self.arity + sum(g.size for g in self.subgraphs)

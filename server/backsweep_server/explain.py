@@ -40,11 +40,12 @@ def explain(taken: Taken, intake: Intake, executors: Executors, stop: Stop) -> p
 
 
 def _query_plan(alone: Work, executors: Executors) -> pb.QueryPlan:
+    choice = executors.choice(alone)
     return pb.QueryPlan(
         promise=encode_promise(alone.promise),
-        text=describe(alone.plan),
+        text=f"{describe(alone.plan)}\nruns on {choice}",
         outline=encode_outline(outlined(alone.outlines)[0]),
-        executor=executors.name_for(alone),
+        executor=choice.executor,
         within_budget=_within(alone),
         largest_op=alone.promise.largest_op,
     )

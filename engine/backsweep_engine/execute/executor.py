@@ -28,6 +28,8 @@ class Block(NamedTuple):
 
     `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner
     transposes columns. It is owned, C-order and aliases nothing.
+
+    `lane`: number of the lane that computed it, -1 for this process; `attempts`: how often it was begun, on any lane.
     """
 
     query: int
@@ -36,6 +38,12 @@ class Block(NamedTuple):
     start: int
     stop: int
     array: Array
+    lane: int = -1
+    attempts: int = 1
+
+
+Once = Callable[[Sequence[Array], Stop], list[Array]]
+"""A plan's `once`, ready to be run: its inputs in order, C-contiguous and apart; its outputs, owned."""
 
 
 class Executor(Protocol):
@@ -43,6 +51,10 @@ class Executor(Protocol):
 
     @property
     def lanes(self) -> int: ...
+
+    def once(self, plan: Plan) -> Once:
+        """What `blocks` runs the plan's `once` by: of a plan without sweeps that is all. In this process; may be called by several threads at once."""
+        ...
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         """Every block of the plan, exactly once. Closing the iterator ends the work."""

@@ -15,12 +15,13 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from ..graph import Graph
 from ..plan.plan import Plan, Tier
-from .executor import Block, Executor, Stop, Values
+from .executor import Array, Block, Executor, Once, Stop, Values
 from .local import of_block
 from .native.machine import machine
 from .program import forget_native, program_of
@@ -43,14 +44,15 @@ _log = logging.getLogger("backsweep")
 
 
 MAX_NATIVE = 128
-"""Plans whose code is kept, in the process. Beyond it the one longest unused goes back to NumPy, and may prove hot again."""
+"""Plans whose code is kept, in the process. Beyond it one that was not used lately goes back to NumPy, and may prove hot again."""
 
 
 @dataclass(slots=True, eq=False)
 class _Heat:
     """Of one plan: after how many runs it is hot, runs so far, and the tier of the next. It holds no plan, by whose graph it is kept.
 
-    `graphs`: those that have code; `running`: how many runs are using it.
+    `graphs`: those that have code; `once`: what runs the code of the first; `running`: runs that are using it; `used`: since
+    somebody looked for code to free.
     """
 
     needed: int
@@ -58,11 +60,13 @@ class _Heat:
     waiting: bool = False
     tier: Tier = Tier.NUMPY
     graphs: tuple[ReferenceType[Graph], ...] = ()
+    once: Once | None = None
     running: int = 0
+    used: bool = True
 
 
 class _Natives:
-    """The plans that have code, the longest unused first."""
+    """The plans that have code, those longest there first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -71,27 +75,35 @@ class _Natives:
     def add(self, heat: _Heat, graphs: Sequence[Graph]) -> None:
         with self._lock:
             heat.graphs = tuple([ref(graph) for graph in graphs])
-            heat.tier = Tier.NATIVE
+            heat.tier, heat.used = Tier.NATIVE, True
             self._kept[heat] = None
-            idle = [old for old in self._kept if not old.running and old is not heat]
-            for old in idle[: max(0, len(self._kept) - MAX_NATIVE)]:
-                del self._kept[old]
-                old.tier, old.calls, old.waiting = Tier.NUMPY, 0, False
-                for graph in [found() for found in old.graphs]:
-                    if graph is not None:
-                        forget_native(graph)
+            # Each is spared once if it was used since it was last passed by.
+            for old in [*self._kept, *self._kept]:
+                if len(self._kept) <= MAX_NATIVE:
+                    return
+                if old is not heat and not old.running and not old.used and old in self._kept:
+                    self._free(old)
+                old.used = False
 
-    def enter(self, heat: _Heat) -> Tier:
-        """The tier of a run that begins now. One with code keeps it until `leave`."""
-        with self._lock:
-            if heat.tier is Tier.NATIVE:
-                heat.running += 1
-                self._kept.move_to_end(heat)
-            return heat.tier
+    def _free(self, heat: _Heat) -> None:
+        del self._kept[heat]
+        heat.tier, heat.once, heat.calls, heat.waiting = Tier.NUMPY, None, 0, False
+        for graph in [found() for found in heat.graphs]:
+            if graph is not None:
+                forget_native(graph)
 
-    def leave(self, heat: _Heat) -> None:
+    @contextmanager
+    def entered(self, heat: _Heat) -> Iterator[Tier]:
+        """The tier of what begins now, which keeps its code to its end."""
         with self._lock:
-            heat.running -= 1
+            tier = heat.tier
+            heat.running += 1
+            heat.used = True
+        try:
+            yield tier
+        finally:
+            with self._lock:
+                heat.running -= 1
 
 
 _natives = _Natives()
@@ -113,18 +125,43 @@ class Hot:
         if plan.steady:
             yield from self._executor.blocks(plan, values, stop)
             return
+        heat = self._heat_of(plan)
+        with _natives.entered(heat) as tier:
+            yield from self._executor.blocks(plan if tier is plan.tier else plan.on(tier), values, stop)
+        _count(plan, heat)
+
+    def once(self, plan: Plan) -> Once:
+        cold = self._executor.once(plan)
+        if plan.steady:
+            return cold
+        heat = self._heat_of(plan)
+
+        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+            native = heat.once
+            if native is None and heat.tier is not plan.tier:
+                native = self._native_once(plan, heat)
+            if native is not None:
+                heat.used = True
+                return native(inputs, stop)
+            outputs = cold(inputs, stop)
+            if not heat.waiting:
+                _count(plan, heat)
+            return outputs
+
+        return run
+
+    def _native_once(self, plan: Plan, heat: _Heat) -> Once | None:
+        """Kept with the heat, so that it goes with the code; None if the code has gone meanwhile."""
+        with _natives.entered(heat) as tier:
+            if tier is not plan.tier:
+                heat.once = self._executor.once(plan.on(tier))
+            return heat.once
+
+    def _heat_of(self, plan: Plan) -> _Heat:
         heat = self._heat.get(plan.once)
         if heat is None:
             heat = self._heat.setdefault(plan.once, _Heat(HOT_LOOP_CALLS if _is_long(plan) else HOT_CALLS))
-        tier = heat.tier if heat.tier is Tier.NUMPY else _natives.enter(heat)
-        try:
-            yield from self._executor.blocks(plan if tier is plan.tier else plan.on(tier), values, stop)
-        finally:
-            if tier is Tier.NATIVE:
-                _natives.leave(heat)
-        heat.calls += 1
-        if not heat.waiting and heat.calls >= heat.needed:
-            heat.waiting = _compile(plan, heat)
+        return heat
 
     def close(self) -> None:
         self._executor.close()
@@ -140,11 +177,21 @@ class Steady:
     def lanes(self) -> int:
         return self._executor.lanes
 
+    def once(self, plan: Plan) -> Once:
+        return self._executor.once(replace(plan, steady=True))
+
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         return self._executor.blocks(replace(plan, steady=True), values, stop)
 
     def close(self) -> None:
         self._executor.close()
+
+
+def _count(plan: Plan, heat: _Heat) -> None:
+    """One more run, after it."""
+    heat.calls += 1
+    if not heat.waiting and heat.calls >= heat.needed:
+        heat.waiting = _compile(plan, heat)
 
 
 def _is_long(plan: Plan) -> bool:

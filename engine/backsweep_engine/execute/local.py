@@ -14,7 +14,7 @@ from ..plan.seeds import made
 from ..stopping import stoppable
 from ..transforms.batch import batch
 from ..transforms.remember import remembered
-from .executor import Array, Block, Stop, Values
+from .executor import Array, Block, Once, Stop, Values
 from .program import program_of
 
 
@@ -25,10 +25,17 @@ def of_block(each: Graph, shared: int, width: int) -> Graph:
     return replace(batch(each, mask, width), factors=each.factors)
 
 
+def once_of(plan: Plan) -> Once:
+    """`once` on the plan's tier: who holds it holds its program, whatever is evicted meanwhile."""
+    return program_of(plan.once, plan.tier).ready()
+
+
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
     """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
     once = plan.once
-    results = program_of(once, plan.tier, stop).run([values[name] for name in once.input_names], stop)
+    with stoppable(stop):
+        run = once_of(plan)
+    results = run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
@@ -57,6 +64,9 @@ class Local:
     """The executor without workers."""
 
     lanes = 1
+
+    def once(self, plan: Plan) -> Once:
+        return once_of(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         whole, pool = run_once(plan, values, stop)

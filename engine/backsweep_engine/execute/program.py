@@ -22,17 +22,20 @@ from ..errors import Cancelled, Error, Fault
 from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Structured, lookup
 from ..plan.cost import costs
+from ..plan.loops import relieved
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
 from ..stopping import paced, stoppable
 from ..transforms.expand import expand
-from .executor import Array, Run, Stop, never
+from .executor import Array, Once, Run, Stop, never
+from .kernels import kernel
+from .native.loop import CompiledLoop
 from .native.parts import Falling, loop_code, region_code, whole_code
 from .scalars import straight
 from .source import halt, place_in, place_of
 from .structured import Runner, runner
-from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
+from .tiles import FLOPS_BETWEEN_STOPS, Tiled
 from .workspace import Pool
 from .written import Bind, Step, written
 
@@ -43,15 +46,23 @@ STEP_FLOPS = 2000
 class Program:
     """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
 
-    It holds the graph's nodes but not the graph, by which `program_of` remembers it.
+    It holds the graph's nodes but not the graph, by which `program_of` remembers it. `loops_whole`: whether loops are run as they
+    stand, not relieved; None: where all of them are compiled.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
         graph = expand(graph)
-        self.layout: Layout = layout(graph)
-        self._whole = whole_code(graph, tier, self.layout.arena_bytes + self.layout.temporary_bytes)
+        promised = layout(graph)
+        self._whole = whole_code(graph, tier, promised.arena_bytes + promised.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
+        codes = _loop_codes(graph, self._tier)
+        self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
+        self.layout: Layout = layout(graph, self._loops_whole)
+        if not self._loops_whole and relieved(graph) is not graph:
+            graph = relieved(graph)
+            codes = _loop_codes(graph, self._tier)
+        self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
         self._arity = graph.arity
@@ -67,7 +78,8 @@ class Program:
         self._programs: dict[str, Program] = {}
         self._lay_out(graph)
         numbers = scalar_graph(graph)
-        self._straight = None if numbers is None else straight(graph, numbers)
+        self._straight: Run | None = None if numbers is None else straight(graph, numbers)()
+        """on Python's numbers: no memory, and nothing of NumPy's that could warn"""
         self._runs = 0
         self._pool = Pool(self.layout.arena_bytes)
 
@@ -81,7 +93,7 @@ class Program:
         for unit in paced(self.layout.units):
             node = graph.nodes[unit.nodes[0]]
             if not node.operands:
-                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(node)[0]()
+                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(graph, node)[0]()
                 continue
             step = self._step(graph, unit)
             for i in unit.nodes:
@@ -124,15 +136,17 @@ class Program:
         if isinstance(op.derivative, Structured):
             contiguous = [self.layout.contiguous[ref.node] for ref in node.operands]
             part = runner(node, self._held)
-            code = loop_code(node, [graph.type_of(ref) for ref in node.operands], self._tier, unit.scratch[1])
-            self._runners.append((_Contiguous(Falling(code, part) if code else part, contiguous), unit.scratch))
+            loop = self._loop_codes.get(i)
+            if loop is not None and loop.scratch_bytes <= unit.scratch[1]:  # what wants more than was promised is not run
+                part = Falling(loop.within, part)
+            self._runners.append((_Contiguous(part, contiguous), unit.scratch))
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
             return Step("ufunc", _reshaped, operands, results, place_of(node))
         if self.layout.hosted and any(self._is_part(ref, i) for ref in node.operands):
             rest, call = _completed(graph, node, [self._is_part(ref, i) for ref in node.operands])
             return Step("ufunc", call, tuple([operands[k] for k in rest]), results, place_of(node))
-        call, positional = kernel(node)
+        call, positional = kernel(graph, node)
         return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
 
     def _is_part(self, ref: Ref, whole: int) -> bool:
@@ -143,14 +157,34 @@ class Program:
         """Equal graphs have one program, wherever in this graph they are held."""
         if held.fingerprint not in self._programs:
             # Compiled code is this program's alone, so that it goes with it.
-            self._programs[held.fingerprint] = program_of(held) if self._tier is Tier.NUMPY else Program(held, self._tier)
+            native = self._tier is Tier.NATIVE
+            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole) if native else program_of(held)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        outs = [np.empty(shape, dtype) for shape, dtype in self._outs]
-        if self._whole is not None and self._whole(inputs, outs, stop):
+        return self.ready()(inputs, stop)
+
+    def ready(self) -> Once:
+        """`run`, all told that does not change from call to call. It holds the program; the program does not hold it."""
+        empty, types = np.empty, self._outs
+        whole, straight, stepped = self._whole, self._straight, self._stepped
+
+        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+            outs = [empty(shape, dtype) for shape, dtype in types]
+            if whole is not None:
+                if whole(inputs, outs, stop):
+                    return outs
+            elif straight is not None:
+                straight(inputs, outs, stop)
+                return outs
+            stepped(inputs, outs, stop)
             return outs
+
+        return run
+
+    def _stepped(self, inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+        """The steps in a workspace."""
         workspace = self._pool.take()
         warm, self._runs = self._runs > 0, 1
         try:
@@ -168,12 +202,11 @@ class Program:
             raise Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node, op=op) from error
         finally:
             self._pool.give_back(workspace)
-        return outs
 
     def bind(self, memory: Array, warm: bool = True) -> Run:
         """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
         if self._straight is not None:
-            return self._straight()
+            return self._straight
         values: list[Any] = [None] * (self._results_slot(len(self._outs)))
         for slot, array in self.constants.items():
             values[slot] = array
@@ -216,6 +249,12 @@ class Program:
     def _written(self) -> Bind:
         standing = {slot for slot, _, _ in self._views} | set(self.constants) | {step.results[0] for step in self._fixed}
         return written(self._steps, self._arity, self._results, standing)
+
+
+def _loop_codes(graph: Graph, tier: Tier) -> dict[int, CompiledLoop | None]:
+    """The loops of a graph, by node, and their code."""
+    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
+    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
 
 
 def _located(error: Error) -> Error:
@@ -278,13 +317,12 @@ _natives: dict[int, Program] = {}
 """By the id of a graph that lives: an entry goes when its graph does. (A WeakKeyDictionary costs 0.3 us more a look.)"""
 
 
-def program_of(graph: Graph, tier: Tier = Tier.NUMPY, stop: Stop = never) -> Program:
+def program_of(graph: Graph, tier: Tier = Tier.NUMPY) -> Program:
     """The program of a graph, made once for as long as the graph lives; on the native tier, until it is forgotten."""
     made = _programs if tier is Tier.NUMPY else _natives
     program = made.get(id(graph))
     if program is None:
-        with stoppable(stop):
-            program = Program(graph, tier)
+        program = Program(graph) if tier is Tier.NUMPY else Program(graph, tier, None)
         # Two threads may make it at once; both are equal and either is kept.
         made[id(graph)] = program
         weakref.finalize(graph, made.pop, id(graph), None).atexit = False

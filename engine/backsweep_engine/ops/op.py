@@ -225,11 +225,30 @@ def AS_APPLIED(*x: Any, **attributes: Any) -> Any:
     raise AssertionError("`register` puts the kernel in its place")
 
 
+def BY_PARTS(*x: Any, **attributes: Any) -> Any:
+    """Stands for the continuation of an op linear in all its floating operands at once: its kernel on real parts, and on imaginary ones."""
+    raise AssertionError("`register` puts the kernel in its place")
+
+
+def _by_parts(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    def continuation(*x: Any, **attributes: Any) -> Any:
+        fixed = [np.asarray(v).dtype.kind in "iub" for v in x]
+        real, imaginary = ([v if f else np.array(part(v), order="C") for v, f in zip(x, fixed, strict=True)] for part in (np.real, np.imag))
+        y = np.asarray(kernel(*real, **attributes), np.complex128)
+        y.imag = kernel(*imaginary, **attributes)
+        return y
+
+    return continuation
+
+
 def register(op: Op) -> Op:
     if op.name in TABLE:
         raise AssertionError(f"op {op.name} is registered twice")
     if op.continuation is AS_APPLIED:
         op = replace(op, continuation=op.apply)
+    if op.continuation is BY_PARTS:
+        assert op.apply is not None, op.name
+        op = replace(op, continuation=_by_parts(op.apply))
     TABLE[op.name] = op
     return op
 

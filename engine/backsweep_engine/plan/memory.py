@@ -23,6 +23,7 @@ from ..ops.op import Op, lookup
 from ..stopping import paced
 from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
+from .loops import relieved
 from .regions import Region, regions, units
 from .scalars import scalar_loop
 from .tiling import Tiling, tiling
@@ -69,8 +70,9 @@ class Layout:
 
 
 @remembered
-def layout(graph: Graph) -> Layout:
-    """The layout of an expanded graph."""
+def layout(graph: Graph, whole: bool = False) -> Layout:
+    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand."""
+    graph = graph if whole else relieved(graph)
     spent = costs(graph)
     root, copied, contiguous = _roots(graph)
     found = regions(graph)
@@ -115,7 +117,7 @@ def layout(graph: Graph) -> Layout:
             if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
                 needs += cost.copies
             if node.attributes and (held := graphs_run(node)):
-                inner = [layout(g) for g in held]
+                inner = [layout(g, whole) for g in held]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:

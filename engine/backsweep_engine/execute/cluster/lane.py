@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import traceback
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
-from ...errors import ClusterLost, Error, Fault
+from ...errors import Error, Fault
 from ...plan.plan import Sweep
 from ..executor import Array
 from ..local import compute
+from .causes import OutOfMemory
+from .messages import Resources
 from .platform import numeric_platform, pin_threads
 
 _KEPT_SWEEPS = 64
+
+
+class Place(NamedTuple):
+    """Of a lane: its numeric platform, and the node it shares memory on."""
+
+    platform: str
+    node: str
 
 
 class Lane:
@@ -29,9 +38,9 @@ class Lane:
         self._sweeps: OrderedDict[str, Sweep] = OrderedDict()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator, unused-ignore]
-    def platform(self) -> str:
-        """The numeric platform; also the answer to a ping."""
-        return numeric_platform()
+    def place(self) -> Place:
+        """Also the answer to a ping."""
+        return Place(numeric_platform(), ray.get_runtime_context().get_node_id())
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator, unused-ignore]
     def cancel(self, attempts: tuple[int, ...]) -> None:
@@ -49,7 +58,7 @@ class Lane:
         except Error as error:
             return error
         except MemoryError:
-            return ClusterLost("a lane ran out of memory")
+            return OutOfMemory("the lane could not allocate")
         except Exception as error:
             # A pure function that raised will raise again: no retry, and the place is told.
             return Fault(f"a block raised {type(error).__name__}: {error}", window="".join(traceback.format_tb(error.__traceback__)[-3:]))
@@ -65,8 +74,14 @@ class Lane:
         return found
 
 
-def lane_class() -> Any:
-    """Lane as a Ray actor class. SPREAD: one node lost costs few lanes."""
+def lane_class(resources: Resources) -> Any:
+    """Lane as a Ray actor class. SPREAD: one node lost costs few lanes. `resources` are what a cluster places lanes by, and grows for."""
     return ray.remote(
-        num_cpus=1, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1}, enable_task_events=False
+        num_cpus=resources.cpus,
+        memory=resources.memory_bytes or None,
+        scheduling_strategy="SPREAD",
+        max_restarts=0,
+        max_task_retries=0,
+        concurrency_groups={"control": 1},
+        enable_task_events=False,
     )(Lane)
