@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import itertools
 import logging
 import queue
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -43,14 +44,15 @@ _log = logging.getLogger("backsweep")
 
 
 MAX_NATIVE = 128
-"""Plans whose code is kept, in the process. Beyond it the one longest unused goes back to NumPy, and may prove hot again."""
+"""Plans whose code is kept, in the process. Beyond it one that was not used lately goes back to NumPy, and may prove hot again."""
 
 
 @dataclass(slots=True, eq=False)
 class _Heat:
     """Of one plan: after how many runs it is hot, runs so far, and the tier of the next. It holds no plan, by whose graph it is kept.
 
-    `graphs`: those that have code; `running`: how many runs would ask for it; `used`: the turn of its last run.
+    `graphs`: those that have code; `once`: what runs the code of the first; `running`: runs that are using it; `used`: since
+    somebody looked for code to free.
     """
 
     needed: int
@@ -58,45 +60,53 @@ class _Heat:
     waiting: bool = False
     tier: Tier = Tier.NUMPY
     graphs: tuple[ReferenceType[Graph], ...] = ()
+    once: Once | None = None
     running: int = 0
-    used: int = 0
+    used: bool = True
 
 
 class _Natives:
-    """The plans that have code."""
+    """The plans that have code, those longest there first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: set[_Heat] = set()
+        self._kept: OrderedDict[_Heat, None] = OrderedDict()
 
     def add(self, heat: _Heat, graphs: Sequence[Graph]) -> None:
         with self._lock:
             heat.graphs = tuple([ref(graph) for graph in graphs])
-            heat.tier = Tier.NATIVE
-            self._kept.add(heat)
-            idle = sorted([old for old in self._kept if not old.running and old is not heat], key=lambda old: old.used)
-            for old in idle[: max(0, len(self._kept) - MAX_NATIVE)]:
-                self._kept.remove(old)
-                old.tier, old.calls, old.waiting = Tier.NUMPY, 0, False
-                for graph in [found() for found in old.graphs]:
-                    if graph is not None:
-                        forget_native(graph)
+            heat.tier, heat.used = Tier.NATIVE, True
+            self._kept[heat] = None
+            # Each is spared once if it was used since it was last passed by.
+            for old in [*self._kept, *self._kept]:
+                if len(self._kept) <= MAX_NATIVE:
+                    return
+                if old is not heat and not old.running and not old.used and old in self._kept:
+                    self._free(old)
+                old.used = False
 
-    def enter(self, heat: _Heat) -> Tier:
-        """The tier of a run that begins now. One with code keeps it until `leave`."""
-        with self._lock:
-            if heat.tier is Tier.NATIVE:
-                heat.running += 1
-                heat.used = next(_turns)
-            return heat.tier
+    def _free(self, heat: _Heat) -> None:
+        del self._kept[heat]
+        heat.tier, heat.once, heat.calls, heat.waiting = Tier.NUMPY, None, 0, False
+        for graph in [found() for found in heat.graphs]:
+            if graph is not None:
+                forget_native(graph)
 
-    def leave(self, heat: _Heat) -> None:
+    @contextmanager
+    def entered(self, heat: _Heat) -> Iterator[Tier]:
+        """The tier of what begins now, which keeps its code to its end."""
         with self._lock:
-            heat.running -= 1
+            tier = heat.tier
+            heat.running += 1
+            heat.used = True
+        try:
+            yield tier
+        finally:
+            with self._lock:
+                heat.running -= 1
 
 
 _natives = _Natives()
-_turns = itertools.count(1)
 
 
 class Hot:
@@ -116,12 +126,8 @@ class Hot:
             yield from self._executor.blocks(plan, values, stop)
             return
         heat = self._heat_of(plan)
-        tier = heat.tier if heat.tier is Tier.NUMPY else _natives.enter(heat)
-        try:
+        with _natives.entered(heat) as tier:
             yield from self._executor.blocks(plan if tier is plan.tier else plan.on(tier), values, stop)
-        finally:
-            if tier is Tier.NATIVE:
-                _natives.leave(heat)
         _count(plan, heat)
 
     def once(self, plan: Plan) -> Once:
@@ -129,25 +135,27 @@ class Hot:
         if plan.steady:
             return cold
         heat = self._heat_of(plan)
-        once, tier = cold, plan.tier
 
         def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
-            nonlocal once, tier
-            if heat.tier is not tier:
-                now = _natives.enter(heat)
-                try:
-                    once = cold if now is plan.tier else self._executor.once(plan.on(now))
-                finally:
-                    if now is Tier.NATIVE:
-                        _natives.leave(heat)
-                tier = now  # last, for another thread
-            heat.used = next(_turns)
-            outputs = once(inputs, stop)  # it holds its code, so nobody else needs to
+            native = heat.once
+            if native is None and heat.tier is not plan.tier:
+                native = self._native_once(plan, heat)
+            if native is not None:
+                heat.used = True
+                return native(inputs, stop)
+            outputs = cold(inputs, stop)
             if not heat.waiting:
                 _count(plan, heat)
             return outputs
 
         return run
+
+    def _native_once(self, plan: Plan, heat: _Heat) -> Once | None:
+        """Kept with the heat, so that it goes with the code; None if the code has gone meanwhile."""
+        with _natives.entered(heat) as tier:
+            if tier is not plan.tier:
+                heat.once = self._executor.once(plan.on(tier))
+            return heat.once
 
     def _heat_of(self, plan: Plan) -> _Heat:
         heat = self._heat.get(plan.once)

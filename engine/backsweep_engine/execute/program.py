@@ -30,7 +30,8 @@ from ..stopping import paced, stoppable
 from ..transforms.expand import expand
 from .executor import Array, Once, Run, Stop, never
 from .kernels import kernel
-from .native.parts import Bound, Falling, loop_code, region_code, whole_code
+from .native.loop import CompiledLoop
+from .native.parts import Falling, loop_code, region_code, whole_code
 from .scalars import straight
 from .source import halt, place_in, place_of
 from .structured import Runner, runner
@@ -49,20 +50,18 @@ class Program:
     stand, not relieved; None: where all of them are compiled.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = None) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
         graph = expand(graph)
-        self.layout: Layout = layout(graph)
-        self._whole = whole_code(graph, tier, self.layout.arena_bytes + self.layout.temporary_bytes)
+        promised = layout(graph)
+        self._whole = whole_code(graph, tier, promised.arena_bytes + promised.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
-        native = self._tier is Tier.NATIVE
-        codes = _loop_codes(graph, layout(graph, True), self._tier) if native and loops_whole is not False else {}
+        codes = _loop_codes(graph, self._tier)
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
-        if self._loops_whole:
-            self.layout = layout(graph, True)
-        else:
+        self.layout: Layout = layout(graph, self._loops_whole)
+        if not self._loops_whole and relieved(graph) is not graph:
             graph = relieved(graph)
-            codes = _loop_codes(graph, self.layout, self._tier)
+            codes = _loop_codes(graph, self._tier)
         self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
@@ -139,8 +138,10 @@ class Program:
         if isinstance(op.derivative, Structured):
             contiguous = [self.layout.contiguous[ref.node] for ref in node.operands]
             part = runner(node, self._held)
-            code = self._loop_codes.get(i)
-            self._runners.append((_Contiguous(Falling(code, part) if code else part, contiguous), unit.scratch))
+            loop = self._loop_codes.get(i)
+            if loop is not None and loop.scratch_bytes <= unit.scratch[1]:  # what wants more than was promised is not run
+                part = Falling(loop.within, part)
+            self._runners.append((_Contiguous(part, contiguous), unit.scratch))
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
             return Step("ufunc", _reshaped, operands, results, place_of(node))
@@ -158,7 +159,8 @@ class Program:
         """Equal graphs have one program, wherever in this graph they are held."""
         if held.fingerprint not in self._programs:
             # Compiled code is this program's alone, so that it goes with it.
-            self._programs[held.fingerprint] = program_of(held) if self._tier is Tier.NUMPY else Program(held, self._tier, self._loops_whole)
+            native = self._tier is Tier.NATIVE
+            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole) if native else program_of(held)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
@@ -252,10 +254,10 @@ class Program:
         return written(self._steps, self._arity, self._results, standing)
 
 
-def _loop_codes(graph: Graph, memory: Layout, tier: Tier) -> dict[int, Bound | None]:
-    """The loops of a graph, by node, and their code, where it can be had in the memory the layout gives them."""
-    loops = [(unit.nodes[0], graph.nodes[unit.nodes[0]], unit.scratch[1]) for unit in memory.units if graph.nodes[unit.nodes[0]].op in ("scan", "while_loop")]
-    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier, room) for i, node, room in loops}
+def _loop_codes(graph: Graph, tier: Tier) -> dict[int, CompiledLoop | None]:
+    """The loops of a graph, by node, and their code."""
+    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
+    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
 
 
 def _located(error: Error) -> Error:
@@ -323,7 +325,7 @@ def program_of(graph: Graph, tier: Tier = Tier.NUMPY) -> Program:
     made = _programs if tier is Tier.NUMPY else _natives
     program = made.get(id(graph))
     if program is None:
-        program = Program(graph, tier)
+        program = Program(graph) if tier is Tier.NUMPY else Program(graph, tier, None)
         # Two threads may make it at once; both are equal and either is kept.
         made[id(graph)] = program
         weakref.finalize(graph, made.pop, id(graph), None).atexit = False

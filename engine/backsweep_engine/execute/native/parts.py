@@ -66,10 +66,9 @@ def region_code(graph: Graph, tier: Tier) -> Bound | None:
     return None if code is None else lambda memory: code
 
 
-def loop_code(node: Node, types: Sequence[Type], tier: Tier, room: int) -> Bound | None:
-    """`room`: bytes of the memory it will be given, which the plan has promised; code that wants more is none."""
+def loop_code(node: Node, types: Sequence[Type], tier: Tier) -> CompiledLoop | None:
     code: CompiledLoop | None = _tried(tier, compile_loop, node, types)
-    return code.within if code is not None and code.scratch_bytes <= room else None
+    return code
 
 
 def _tried(tier: Tier, compile: Callable[..., Any], *of: Any) -> Any:
