@@ -133,20 +133,21 @@ class Spread:
             yield from self._here.blocks(plan, values, stop)
             return
         started, spread = self.cluster.started, self.choice(plan).executor == "cluster"
-        spent = 0.0
-        blocks = (self.cluster if spread else self._here).blocks(plan, values, stop)
-        # Only what passes inside is measured, not what the caller does between two blocks; `once` ends before the first swept one.
+        spent, done, total = 0.0, 0, sum(sweep.blocks for sweep in plan.sweeps)
+        # Only what passes inside is measured, not what the caller does between two blocks.
         before = time.monotonic()
-        for block in blocks:
-            now = time.monotonic()
-            spent += 0.0 if block.axis is Axis.WHOLE else now - before
+        for block in (self.cluster if spread else self._here).blocks(plan, values, stop):
+            if block.axis is not Axis.WHOLE:
+                spent += time.monotonic() - before
+                done += 1
             yield block
             before = time.monotonic()
-        if spread and started:
-            lanes = min(self.cluster.lanes, sum(sweep.blocks for sweep in plan.sweeps))
-            spent = max(0.0, spent - lanes_seconds(plan, lanes, 0.0)) * lanes / SHARING
-        if started or not spread:
-            self._seconds[plan.once] = spent
+        if not done or (spread and not started):
+            return
+        seconds = spent * total / done  # not all blocks of a plan may have been wanted
+        if spread:
+            seconds = max(0.0, seconds - lanes_seconds(plan, self.cluster.lanes, 0.0)) * min(self.cluster.lanes, total) / SHARING
+        self._seconds[plan.once] = seconds
 
     def close(self) -> None:
         self.cluster.close()
