@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from backsweep_engine.errors import Cancelled, ClusterLost, Error, Fault, GraphError, OverBudget
 
     from .asks import check, empirical_fisher, fisher, gauss_newton, gradient, hessian, hessian_diagonal, hvp, jacobian, jvp, value, value_and_gradient, vjp
-    from .calls import Estimate, NonFiniteWarning
     from .client import connect
     from .control import cond
     from .curvature import CriticalPoint, critical_point, newton_step
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from .inprocess import local
     from .loops import fori_loop, scan, while_loop
     from .odes import odeint
+    from .results import Estimate, NonFiniteWarning
     from .service import Function, Service, Usage
     from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
     from .wrapping import checkpoint, custom_gradient, vmap
@@ -35,7 +35,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     ".asks": "check empirical_fisher fisher gauss_newton gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
-    ".calls": "Estimate NonFiniteWarning",
+    ".results": "Estimate NonFiniteWarning",
     ".client": "connect",
     ".control": "cond",
     ".curvature": "CriticalPoint critical_point newton_step",

@@ -13,7 +13,7 @@ from typing import Any
 from backsweep_engine.errors import GraphError
 
 from . import checking, nesting
-from .calls import Asked
+from .signature import Asked
 
 
 class Verb:

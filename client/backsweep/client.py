@@ -11,7 +11,7 @@ import ipaddress
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -24,8 +24,9 @@ from backsweep_engine.errors import Error, Fault, GraphError
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.make import seed_name
 
-from .calls import Array, Call, result_bytes
+from .calls import Call, Question, result_bytes
 from .service import Progress, Service, Usage
+from .signature import Array
 from .wire import limits
 from .wire.answers import decode_result
 from .wire.arrays import ArrayRef, Digest, array_ref, digest_of, encode_digest, to_bytes
@@ -88,7 +89,8 @@ class Remote:
     def usage(self) -> Usage:
         return self._usage
 
-    def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
+    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Answer]:
+        call = question.call(values)
         started, deadline = time.monotonic(), time.monotonic() + (self._timeout if timeout is None else timeout)
         graph, blobs, messages = self._encoded(call)
         as_run = progress is not None or result_bytes(call) > limits.MAX_RESULT_BYTES
@@ -101,7 +103,8 @@ class Remote:
         self._count(Usage(1, time.monotonic() - started))
         return answers
 
-    def explain(self, call: Call, timeout: float | None) -> str:
+    def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
+        call = question.call(values)
         deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
         graph, blobs, messages = self._encoded(call)
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import backsweep_engine
-from backsweep_engine.answer import Answer, Collected, Work, deliver, prepare
+from backsweep_engine.answer import Answer, Work, prepare
 from backsweep_engine.errors import Error
-from backsweep_engine.execute.executor import Block, Executor
+from backsweep_engine.execute.executor import Array, Executor
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.plan.structure import Bound
-from backsweep_engine.request import Request
+from backsweep_engine.ready import Ready, make_ready
+from backsweep_engine.stopping import Stop, never, stoppable
 
-from .calls import Call
+from .calls import Question
 from .service import Progress, Service, Usage
 
 if TYPE_CHECKING:
@@ -53,42 +55,36 @@ class InProcess:
         self._lock = threading.Lock()
         self._works: dict[Any, Work] = {}
         self._read: dict[Any, tuple[str, ...]] = {}
-        self._recent: dict[Request, Work] = {}
+        self._ready: dict[Question, tuple[Ready, int, int]] = {}
+        """and of each its blocks and workers"""
         self._calls = self._blocks = self._workers = 0
         self._seconds = 0.0
-        self._unlimited = nullcontext()
 
     @property
     def usage(self) -> Usage:
         return Usage(self._calls, self._seconds, 0, 0, self._blocks, self._workers)
 
-    def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
+    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Answer]:
         started = time.monotonic()
-        work = self._recent.get(call.request) or self._work(call)
-
-        def stop() -> bool:
-            return timeout is not None and time.monotonic() - started > timeout
-
-        collected = Collected(work)
-        done = 0
-        with self._limited():
-            for event in deliver(work, call.values, self._executor, stop):
-                collected.add(event)
-                if isinstance(event, Block):
-                    done += event.stop > event.start
-                    if progress is not None:
-                        progress(min(done, work.promise.blocks), work.promise.blocks)
+        stop = _until(timeout)
+        ready, blocks, workers = self._ready.get(question) or self._made_ready(question, stop)
+        if self._threads is None:
+            answers = ready(values, stop, progress)
+        else:
+            with self._limited():
+                answers = ready(values, stop, progress)
         with self._lock:
             self._calls += 1
             self._seconds += time.monotonic() - started
-            self._blocks += work.promise.blocks
-            self._workers = max(self._workers, self._executor.lanes if work.plan.sweeps else 1)
-        return collected.answers()
+            self._blocks += blocks
+            if workers > self._workers:
+                self._workers = workers
+        return answers
 
-    def explain(self, call: Call, timeout: float | None) -> str:
+    def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
         from backsweep_engine.execute.spread import Spread
 
-        plan = self._work(call).plan
+        plan = self._work(question, _until(timeout)).plan
         return f"{describe(plan)}\nruns on {self._below.choice(plan) if isinstance(self._below, Spread) else self._options[0]}"
 
     def engine_version(self, timeout: float | None) -> str:
@@ -103,16 +99,27 @@ class InProcess:
     def __reduce__(self) -> tuple[Any, ...]:
         return InProcess, self._options
 
-    def _work(self, call: Call) -> Work:
+    def _made_ready(self, question: Question, stop: Stop) -> tuple[Ready, int, int]:
+        work = self._work(question, stop)
+        workers = self._executor.lanes if work.plan.sweeps else 1
+        with stoppable(stop):
+            made = make_ready(work, self._executor, question.names, question.bound), work.plan.promise.blocks, workers
+        with self._lock:
+            if len(self._ready) >= CACHED_PLANS:
+                self._ready.pop(next(iter(self._ready)))
+            self._ready[question] = made
+        return made
+
+    def _work(self, question: Question, stop: Stop) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""
-        request = call.request
-        asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)), call.bound)
-        bound = Bound({name: call.values[name] for name in call.bound})
+        request = question.request
+        asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)), frozenset(question.bound))
+        bound = Bound(question.bound)
         read = self._read.get(asked, ())
         key = (asked, tuple(bound.digest(name) for name in read))
         work = self._works.get(key)
         if work is None:
-            work = prepare(request, self._budget, bound.arrays)
+            work = prepare(request, self._budget, bound.arrays, stop)
             with self._lock:
                 # Other values may have other arrays read: keys name all that ever were.
                 read = self._read[asked] = tuple(sorted({*self._read.get(asked, ()), *work.plan.read}))
@@ -121,22 +128,22 @@ class InProcess:
                 while len(self._read) > 4 * CACHED_PLANS:
                     self._read.pop(next(iter(self._read)))
                 self._works[asked, tuple(bound.digest(name) for name in read)] = work
-        if not work.plan.read:  # a plan that read bound values is found by them, at every call
-            with self._lock:
-                if len(self._recent) >= CACHED_PLANS:
-                    self._recent.pop(next(iter(self._recent)))
-                self._recent[request] = work
         return work
 
     def _limited(self) -> AbstractContextManager[Any]:
-        if self._threads is None:
-            return self._unlimited
         try:
             from threadpoolctl import threadpool_limits
         except ImportError:
             raise Error("threads= needs threadpoolctl", reason="NOT_INSTALLED", hint="pip install threadpoolctl, or leave threads=None") from None
         limit: AbstractContextManager[Any] = threadpool_limits(self._threads)
         return limit
+
+
+def _until(timeout: float | None) -> Stop:
+    if timeout is None:
+        return never
+    end = time.monotonic() + timeout
+    return lambda: time.monotonic() > end
 
 
 def _ask_key(ask: Ask) -> Any:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from .check.check import check, plan_check
+from .check.check import check
+from .check.rounds import promise_check
 from .check.verdict import Verdict
-from .execute.executor import Array, Block, Executor, Stop, Values
+from .execute.executor import Array, Block, Executor, Values
 from .execute.gather import Compressed, Diagonal, Moments
 from .execute.local import rows_of, run_once, shared_of
 from .execute.nonfinite import culprit, finite_nodes, is_finite
@@ -25,6 +27,7 @@ from .plan.seeds import made
 from .plan.structure import Bound
 from .query import Check, HessianDiagonal
 from .request import Request, require_sound
+from .stopping import Stop, never, stoppable
 from .transforms.expand import expand
 from .transforms.sparsity import Pattern
 
@@ -90,8 +93,7 @@ class NonFinite:
 Event = Block | Judged | NonFinite
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The whole answer to one query: its arrays in order (one for a matrix), or a verdict, and notes.
 
     `pattern`: of a sparse matrix; its array is then the values by position.
@@ -103,25 +105,30 @@ class Answer:
     pattern: Pattern | None = None
 
 
-def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None) -> Work:
-    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated.
+def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None, stop: Stop = never) -> Work:
+    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated; Cancelled when stop() says so.
 
     `bound`: arrays bound to inputs, by whose values a pattern may be told; where it was, the work
     holds for these values only (`work.plan.read` names them).
     """
+    with stoppable(stop):
+        return _prepared(request, budget, bound or {})
+
+
+def _prepared(request: Request, budget: Budget, bound: Mapping[str, Array]) -> Work:
     points = require_sound(request)
     graph = request.graph
-    held = {name: a for name, a in (bound or {}).items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
+    held = {name: a for name, a in bound.items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
     plan = make_plan(graph, request.asks, budget, request.batched, points, Bound(held))
     promise = plan.promise
     for ask in request.asks:
         if isinstance(ask.query, Check):
-            first = plan_check(graph, ask.query, budget).promise
+            whole = promise_check(graph, ask.query, budget)
             promise = replace(
                 promise,
-                flops=promise.flops + first.flops,
-                peak_bytes=max(promise.peak_bytes, first.peak_bytes),
-                blocks=promise.blocks + first.blocks,
+                flops=promise.flops + whole.flops,
+                peak_bytes=max(promise.peak_bytes, whole.peak_bytes),
+                blocks=promise.blocks + whole.blocks,
             )
     return Work(request, plan, promise, tuple(_outline(k, ask, plan) for k, ask in enumerate(request.asks)), budget)
 
@@ -133,7 +140,7 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
     before any work; Cancelled when stop() says so.
     """
     require_within(work.promise, work.budget)
-    values = _apart(values)
+    values = apart(values)
     asks = work.request.asks
     first_bad: dict[tuple[int, int], Block] = {}
     gathered = {k: g for k, ask in enumerate(asks) if (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
@@ -159,22 +166,28 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
         if isinstance(ask.query, Check):
             given = {name: values[seed_name(k, name)] for name in ask.seeds}
             inputs = {name: values[name] for name in work.request.graph.input_names}
-            yield Judged(k, check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget))
+            with stoppable(stop):
+                verdict = check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget)
+            yield Judged(k, verdict)
     for block in first_bad.values():
-        yield from _notes(work, values, block, stop)
+        yield from notes_on(work, values, block, stop)
+
+
+def require_held(work: Work) -> None:
+    """Raises OverBudget if the answers held whole, beside the work itself, pass the budget: a stream of blocks does not hold them."""
+    promise = work.promise
+    if promise.peak_bytes + promise.result_bytes > work.budget.memory_bytes:
+        require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
 
 
 class Collected:
     """Events in any order become whole answers: arrays allocated from the outlines, filled as blocks come.
 
-    Raises OverBudget if the answers held whole, beside the work itself, pass the budget: a stream of
-    blocks does not hold them.
+    Raises OverBudget as `require_held` does.
     """
 
     def __init__(self, work: Work) -> None:
-        promise = work.promise
-        if promise.peak_bytes + promise.result_bytes > work.budget.memory_bytes:
-            require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
+        require_held(work)
         # A whole part comes as an array of its own, which takes the place of this one.
         self._arrays = [[_WHOLE if p.axis is Axis.WHOLE else np.empty(p.array_type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
         self._patterns = [parts[0].pattern if parts else None for parts in work.outlines]
@@ -251,7 +264,7 @@ def _pieces(block: Block, sweep: Sweep) -> Iterator[Block]:
         yield Block(block.query, part, Axis.POINT, block.start, block.stop, columns.reshape((block.stop - block.start, *type.shape)))
 
 
-def _apart(values: Values) -> dict[str, Array]:
+def apart(values: Values) -> dict[str, Array]:
     """The values C-contiguous and no two in the same memory.
 
     BLAS takes another path (syrk) when both operands of a product are one buffer, so aliasing would
@@ -278,7 +291,8 @@ def _apart(values: Values) -> dict[str, Array]:
 # What was not finite.
 
 
-def _notes(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[NonFinite]:
+def notes_on(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[NonFinite]:
+    """Who made what is not finite in this block, the first of its part that holds such."""
     plan = work.plan
     once_inputs = [values[name] for name in plan.once.input_names]
     once_finite = finite_nodes(plan.once, once_inputs)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep_engine.answer import Work
+from backsweep_engine.check.rounds import plan_check
 from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.cluster.platform import numeric_platform
-from backsweep_engine.execute.executor import Block, Executor, Stop, Values
+from backsweep_engine.execute.executor import Block, Executor, Once, Stop, Values
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.execute.spread import Choice, Spread
@@ -33,8 +34,8 @@ class Executors:
         """Where the blocks of this work would run now, and why. The rounds of a check are cut by plans of their own, made as it goes."""
         if self._spread is None:
             return Choice("local", "this server has no lanes")
-        checks = sum(isinstance(ask.query, Check) for ask in work.request.asks)
-        if work.promise.blocks - work.plan.promise.blocks > checks and self._spread.always:
+        checks = [plan_check(work.request.graph, ask.query, work.budget) for ask in work.request.asks if isinstance(ask.query, Check)]
+        if self._spread.always and any(sweep.blocks > 1 for plan in checks for sweep in plan.sweeps):
             return Choice("cluster", "a round of the check is cut into blocks")
         return self._spread.choice(work.plan)
 
@@ -85,6 +86,9 @@ class Counted:
     def name(self) -> str:
         """Of the executor that computed the blocks so far."""
         return "cluster" if max(self.workers, default=-1) >= 0 else "local"
+
+    def once(self, plan: Plan) -> Once:
+        return self._executor.once(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         for block in self._executor.blocks(plan, values, stop):

@@ -154,9 +154,9 @@ def growth() -> None:
     cluster = Cluster(LANES, 128 << 20)
     try:
         seconds(cluster, light_plan(1000, 1), LIGHT)
-        before = _resident()
+        before = resident()
         taken = seconds(cluster, light_plan(10_000, 1), LIGHT)
-        after = _resident()
+        after = resident()
     finally:
         cluster.close()
     print(f"growth: 10,000 blocks in one run, {taken:.1f} s; resident MiB before and after:")
@@ -164,7 +164,7 @@ def growth() -> None:
         print(f"  {name:<12} {before.get(name, 0) / 1024:7.1f} {value / 1024:7.1f}  {(value - before.get(name, 0)) / 1024:+.1f}")
 
 
-def _resident() -> dict[str, int]:
+def resident() -> dict[str, int]:
     """KiB of this process, and of those of its driver's session, by what they are. Pages shared with the object store are left out."""
     (driver,) = drivers(os.getpid())
     found: dict[str, int] = {}

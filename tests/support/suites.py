@@ -89,6 +89,7 @@ def gallery(folder: Path) -> Path:
         return np.sum(x)
 
     saved(folder, "long", long, x=bs.float64[3])
+    saved(folder, "loop", lambda x: np.sum(bs.fori_loop(0, 3, lambda i, y: 0.5 * y + np.tanh(wrong_sine(y)), x)), x=bs.float64[4])
     saved(folder, "kink", lambda x: np.sum(np.abs(x)), x=bs.float64[3])
     saved(folder, "pole", lambda x: np.sum(np.log(x)), x=bs.float64[3])
     saved(folder, "lost", lambda x: 1e12 + np.sum(1e-6 * np.sin(x)), x=bs.float64[3])
@@ -110,6 +111,7 @@ def gallery(folder: Path) -> Path:
         f'name = "one entry off"\n{smooth}points = "x.npz"\ngradient = "off.npz"',
         'name = "faulty rule"\ngraph = "faulty.graph"\nsample = {count = 2, seed = 3, domain = {x = [0.2, 2.0]}}',
         'name = "faulty rule of a long graph"\ngraph = "long.graph"\nsample = {domain = [0.5, 1.0]}',
+        'name = "faulty rule in a loop"\ngraph = "loop.graph"\nsample = {domain = [0.5, 1.0]}',
         'name = "at a kink"\ngraph = "kink.graph"\npoints = "edge.npz"',
         'name = "no finite value"\ngraph = "pole.graph"\npoints = "edge.npz"',
         'name = "cancelled"\ngraph = "lost.graph"',
@@ -133,6 +135,7 @@ EXPECTED = {
     "faulty rule/0": "wrong",
     "faulty rule/1": "wrong",
     "faulty rule of a long graph": "wrong",
+    "faulty rule in a loop": "wrong",
     "at a kink": "cannot tell",
     "no finite value": "cannot tell",
     "cancelled": "cannot tell",

@@ -14,12 +14,13 @@ from typing import Any
 
 from backsweep_engine.errors import Cancelled, Error
 
-from ..calls import Asked, make_call, wrt_arguments
+from ..calls import make_call
 from ..service import Service
+from ..signature import Asked, wrt_arguments
 from .models import Models
 from .points import point_of
 from .results import Result, Status, judged
-from .scene import scene
+from .scene import scenes
 from .state import State, key_of
 from .suite import Case
 
@@ -131,4 +132,4 @@ class Job:
         if verdict is None:
             verdict = model.check(*inputs, gradient=seed, timeout=spec.timeout, **options)
             self.state.put(key, verdict)
-        return judged(case, verdict, key, scene(signature.graph, verdict)), kept
+        return judged(case, verdict, key, scenes(signature.graph, verdict)), kept

@@ -13,13 +13,13 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 from ..graph import Graph
 from ..plan.plan import Plan, Tier
-from .executor import Block, Executor, Stop, Values
+from .executor import Array, Block, Executor, Once, Stop, Values
 from .local import batched
 from .native.machine import machine
 from .program import program_of
@@ -67,13 +67,34 @@ class Hot:
         if plan.steady:
             yield from self._executor.blocks(plan, values, stop)
             return
+        heat = self._heat_of(plan)
+        yield from self._executor.blocks(plan if heat.tier is plan.tier else plan.on(heat.tier), values, stop)
+        _count(plan, heat)
+
+    def once(self, plan: Plan) -> Once:
+        cold = self._executor.once(plan)
+        if plan.steady:
+            return cold
+        heat = self._heat_of(plan)
+        once, tier = cold, plan.tier
+
+        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+            nonlocal once, tier
+            if heat.tier is not tier:
+                once = self._executor.once(plan.on(heat.tier))
+                tier = heat.tier  # last, for another thread
+            outputs = once(inputs, stop)
+            if not heat.waiting:
+                _count(plan, heat)
+            return outputs
+
+        return run
+
+    def _heat_of(self, plan: Plan) -> _Heat:
         heat = self._heat.get(plan.once)
         if heat is None:
             heat = self._heat.setdefault(plan.once, _Heat(HOT_LOOP_CALLS if _is_long(plan) else HOT_CALLS))
-        yield from self._executor.blocks(plan if heat.tier is plan.tier else plan.on(heat.tier), values, stop)
-        heat.calls += 1
-        if not heat.waiting and heat.calls >= heat.needed:
-            heat.waiting = _compile(plan, heat)
+        return heat
 
     def close(self) -> None:
         self._executor.close()
@@ -89,11 +110,21 @@ class Steady:
     def lanes(self) -> int:
         return self._executor.lanes
 
+    def once(self, plan: Plan) -> Once:
+        return self._executor.once(replace(plan, steady=True))
+
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         return self._executor.blocks(replace(plan, steady=True), values, stop)
 
     def close(self) -> None:
         self._executor.close()
+
+
+def _count(plan: Plan, heat: _Heat) -> None:
+    """One more run, after it."""
+    heat.calls += 1
+    if not heat.waiting and heat.calls >= heat.needed:
+        heat.waiting = _compile(plan, heat)
 
 
 def _is_long(plan: Plan) -> bool:

@@ -12,8 +12,9 @@ from ..errors import Cancelled
 from ..graph import Graph
 from ..plan.plan import Axis, Plan, Sweep, Tier
 from ..plan.seeds import made
+from ..stopping import stoppable
 from ..transforms.batch import batch
-from .executor import Array, Block, Stop, Values
+from .executor import Array, Block, Once, Stop, Values
 from .program import Program, program_of
 
 
@@ -24,10 +25,17 @@ def batched(each: Graph, shared: int, width: int, tier: Tier) -> Program:
     return program_of(replace(batch(each, mask, width), factors=each.factors), tier)
 
 
+def once_of(plan: Plan) -> Once:
+    """`once` on the plan's tier: who holds it holds its program, whatever is evicted meanwhile."""
+    return program_of(plan.once, plan.tier).ready()
+
+
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
     """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
     once = plan.once
-    results = program_of(once, plan.tier).run([values[name] for name in once.input_names], stop)
+    with stoppable(stop):
+        run = once_of(plan)
+    results = run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
@@ -46,7 +54,9 @@ def compute(sweep: Sweep, shared: Sequence[Array], rows: Sequence[Array], start:
     """One block: the pure function that local and cluster both call. Returns (stop - start, length)."""
     if not sweep.given:
         rows = (made(sweep.seeds, start, stop, sweep.length, sweep.each.input_types[-1].dtype),)
-    (array,) = batched(sweep.each, len(sweep.shared), stop - start, sweep.tier).run([*shared, *rows], halt)
+    with stoppable(halt):
+        program = batched(sweep.each, len(sweep.shared), stop - start, sweep.tier)
+    (array,) = program.run([*shared, *rows], halt)
     return array
 
 
@@ -54,6 +64,9 @@ class Local:
     """The executor without workers."""
 
     lanes = 1
+
+    def once(self, plan: Plan) -> Once:
+        return once_of(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         whole, pool = run_once(plan, values, stop)

@@ -18,12 +18,19 @@ from ..transforms.rewrite import as_tuple
 from .executor import Array
 from .program import alone
 
+FEW = 16
+"""Entries that are added up faster as Python's numbers than by a call of BLAS."""
+
 
 def is_finite(array: Array) -> bool:
     if array.dtype.kind != "f":
         return True
-    # The sum of squares is quick, and finite only if every entry is; where it overflows a second look decides.
-    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
+    # A sum (of squares) is quick, and finite only if every entry is; where it overflows a second look decides.
+    if array.ndim == 1:
+        total = sum(array.tolist()) if array.size <= FEW else array.dot(array)
+    else:
+        total = np.vdot(array, array) if array.ndim else array.item()
+    return math.isfinite(total) or bool(np.isfinite(array).all())
 
 
 def walk(graph: Graph, inputs: Sequence[Array]) -> Iterator[tuple[int, list[Array], list[Array]]]:

@@ -20,12 +20,12 @@ from ..graph import Graph
 from ..ops.op import lookup
 from ..plan.cost import costs
 from ..plan.plan import Axis, Plan, Sweep
-from ..plan.price import DISPATCH, FLOPS_A_SECOND
+from ..plan.price import DISPATCH, FLOPS_A_SECOND, calls
 from ..transforms.batch import batch
 from ..transforms.expand import expand
 from ..transforms.remember import remembered
 from .cluster.cluster import Cluster
-from .executor import Block, Executor, Stop, Values
+from .executor import Block, Executor, Once, Stop, Values
 
 START_SECONDS = 6.0
 """Of Ray, until a first lane can work. Blocks are computed here meanwhile, but on the cores its start wants too."""
@@ -89,7 +89,7 @@ def _block_seconds(each: Graph, shared: int, width: int) -> float:
     for node, cost in zip(graph.nodes[graph.arity :], costs(graph), strict=True):
         if not lookup(node.op).view:
             factor = min(BLAS_FACTOR, max(1.0, BLAS_INTENSITY * cost.flops / max(1, cost.bytes)))
-            total += DISPATCH + cost.flops / factor + cost.bytes // 16
+            total += DISPATCH + calls(node) + cost.flops / factor + cost.bytes // 16
     return total / FLOPS_A_SECOND
 
 
@@ -125,25 +125,29 @@ class Spread:
             return Choice("cluster", "what is cut into blocks goes to the lanes, as set")
         return choose(plan, self.cluster.lanes, self.cluster.started, self._seconds.get(plan.once))
 
+    def once(self, plan: Plan) -> Once:
+        return self._here.once(plan)
+
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         if not is_cut(plan):
             yield from self._here.blocks(plan, values, stop)
             return
         started, spread = self.cluster.started, self.choice(plan).executor == "cluster"
-        spent = 0.0
-        blocks = (self.cluster if spread else self._here).blocks(plan, values, stop)
-        # Only what passes inside is measured, not what the caller does between two blocks; `once` ends before the first swept one.
+        spent, done, total = 0.0, 0, sum(sweep.blocks for sweep in plan.sweeps)
+        # Only what passes inside is measured, not what the caller does between two blocks.
         before = time.monotonic()
-        for block in blocks:
-            now = time.monotonic()
-            spent += 0.0 if block.axis is Axis.WHOLE else now - before
+        for block in (self.cluster if spread else self._here).blocks(plan, values, stop):
+            if block.axis is not Axis.WHOLE:
+                spent += time.monotonic() - before
+                done += 1
             yield block
             before = time.monotonic()
-        if spread and started:
-            lanes = min(self.cluster.lanes, sum(sweep.blocks for sweep in plan.sweeps))
-            spent = max(0.0, spent - lanes_seconds(plan, lanes, 0.0)) * lanes / SHARING
-        if started or not spread:
-            self._seconds[plan.once] = spent
+        if not done or (spread and not started):
+            return
+        seconds = spent * total / done  # not all blocks of a plan may have been wanted
+        if spread:
+            seconds = max(0.0, seconds - lanes_seconds(plan, self.cluster.lanes, 0.0)) * min(self.cluster.lanes, total) / SHARING
+        self._seconds[plan.once] = seconds
 
     def close(self) -> None:
         self.cluster.close()

@@ -7,37 +7,25 @@ by tile and read from there; a reduction adds what each tile yields to its outpu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..graph import Graph, Node
-from ..ops.op import lookup
 from ..plan.cost import node_cost
 from ..plan.tiling import Tiling
 from . import half_angle
 from .executor import Array, Run
+from .kernels import kernel
 from .source import Source, names, place_of, unpacked
 
 FLOPS_BETWEEN_STOPS = 10_000_000
 """stop() is asked at least this often (CONTRACT B7): some milliseconds of work."""
 
-_NAMED_ONLY = (np.maximum, np.minimum)
-"""Ufuncs that NumPy is about to refuse a third positional operand."""
-
 ANGLES = {"sin": half_angle.sine, "cos": half_angle.cosine}
 
 _REDUCE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
-
-
-def kernel(node: Node) -> tuple[Callable[..., Any], bool]:
-    """The kernel of a node, and whether it takes `out` as its last positional operand (a ufunc) rather than by name."""
-    op, attributes = lookup(node.op), dict(node.attributes)
-    assert op.apply is not None, f"{node.op} should have been expanded"
-    if attributes:
-        return partial(op.apply, **attributes), False
-    return op.apply, isinstance(op.apply, np.ufunc) and op.apply not in _NAMED_ONLY
 
 
 class Tiled:
@@ -144,7 +132,7 @@ def _written(graph: Graph, tiling: Tiling) -> Source:
                 call, results = (half_angle.both, [value[sine], value[cosine]]) if i != j else (ANGLES[node.op], [value[i]])
                 source.line(depth, f"{source.give(call)}({value[node.operands[0].node]}, {names('', results)}spare)", place_of(node))
                 continue
-            call, positional = kernel(node)
+            call, positional = kernel(graph, node)
             operands = names("", [value[ref.node] for ref in node.operands])
             source.line(depth, f"{source.give(call)}({operands}{'' if positional else 'out='}{value[i]})", place_of(node))
     source.line(1, "return run")

@@ -14,6 +14,7 @@ from ..graph import Builder, Graph, Ref, Type
 from ..ops.build import zeros
 from ..ops.op import lookup
 from ..ops.term import Term
+from ..stopping import paced
 from ..transforms.batch import batch
 from ..transforms.expand import expand
 from ..transforms.fuse import fuse
@@ -102,7 +103,7 @@ class Drawing:
         moving = set(rows)
         given = iter(known)
         values: dict[Ref, Ref] = {Ref(i): next(given).ref for i in range(derived.arity) if i not in moving}
-        for i in range(derived.arity, len(derived.nodes)):
+        for i in paced(range(derived.arity, len(derived.nodes))):
             node = derived.nodes[i]
             if all(ref in values for ref in node.operands):
                 self.builder.origin = node.origin
@@ -172,7 +173,7 @@ def _without_inputs(once: Graph, batched: frozenset[str]) -> Graph:
 def _largest_op(graphs: Sequence[Graph]) -> str:
     best: tuple[int, str] = (0, "")
     for graph in graphs:
-        for node in graph.nodes[graph.arity :]:
+        for node in paced(graph.nodes[graph.arity :]):
             if not lookup(node.op).view:
                 best = max(best, (sum(t.nbytes for t in node.types), node.op))
     return best[1]

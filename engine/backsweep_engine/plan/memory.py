@@ -13,15 +13,17 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..graph import Graph, Node, Ref, Type
+from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Op, lookup
+from ..stopping import paced
 from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
+from .loops import relieved
 from .regions import Region, regions, units
 from .scalars import scalar_loop
 from .tiling import Tiling, tiling
@@ -30,8 +32,7 @@ ALIGNMENT = 64
 """Places begin at cache lines: NumPy's loops over what is not aligned take up to twice as long (measured)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """What runs as one: a node, or a region cut into tiles.
 
     `scratch`: where in the arena its own workspace begins, a tile's values or that of the graphs it holds, and its bytes.
@@ -69,8 +70,9 @@ class Layout:
 
 
 @remembered
-def layout(graph: Graph) -> Layout:
-    """The layout of an expanded graph."""
+def layout(graph: Graph, whole: bool = False) -> Layout:
+    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand."""
+    graph = graph if whole else relieved(graph)
     spent = costs(graph)
     root, copied, contiguous = _roots(graph)
     found = regions(graph)
@@ -101,7 +103,7 @@ def layout(graph: Graph) -> Layout:
     placed: set[int] = set()
     made = []
     temporary = constants = 0
-    for u, nodes in enumerate(order):
+    for u, nodes in enumerate(paced(order)):
         region = by_nodes.get(nodes)
         node = graph.nodes[nodes[0]]
         free = {i for i in dying[u] if i in placed and i not in hosts}
@@ -111,17 +113,16 @@ def layout(graph: Graph) -> Layout:
             own, needs, written = tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
         else:
             cost = spent[nodes[0] - graph.arity]
-            needs, written = cost.workspace, tuple([Ref(nodes[0], r) for r in range(len(node.types))])
+            needs, written = cost.workspace, results_of(nodes[0], len(node.types))
             if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
                 needs += cost.copies
-            held = graphs_run(node)
-            if held:
-                inner = [layout(g) for g in held]
+            if node.attributes and (held := graphs_run(node)):
+                inner = [layout(g, whole) for g in held]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:
                 constants += 0 if lookup(node.op).view else sum([t.nbytes for t in node.types])
-        over = _written_over(graph, node, root, contiguous, free) if region is None else None
+        over = _written_over(graph, node, root, contiguous, free) if free and region is None else None
         for ref in written:
             if ref in result or root[ref.node] != ref.node or not graph.nodes[ref.node].operands:
                 continue
@@ -145,9 +146,9 @@ def layout(graph: Graph) -> Layout:
         temporary = max(temporary, needs)
         # A result that is a place of its own and that nobody reads dies at once: it is among `dying` of its own unit.
         for i in [*free, *[i for i in nodes if last[i] == u and i in placed and i not in lasting and i not in hosts]]:
-            for r, type in enumerate(graph.nodes[i].types):
-                if Ref(i, r) in place:
-                    arena.free(place[Ref(i, r)], type.nbytes)
+            for ref in results_of(i, len(graph.nodes[i].types)):
+                if ref in place:
+                    arena.free(place[ref], graph.type_of(ref).nbytes)
     outputs = sum(graph.type_of(ref).nbytes for ref in graph.outputs)
     size = arena.size
     peak = size + temporary + constants + outputs
@@ -160,7 +161,7 @@ def _hosts(graph: Graph, root: Sequence[int], result: Mapping[Ref, int]) -> dict
     For each such node, the node it is a part of, and where in it, in bytes.
     """
     hosts: dict[int, tuple[int, int]] = {}
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         if node.op not in ("pad", "concat") or Ref(i) in result or not node.types[0].size:
             continue
@@ -184,7 +185,7 @@ def _needed(graph: Graph, order: Sequence[tuple[int, ...]], found: Mapping[tuple
     """Without what only regions read that spell it anew: views, constants, values cheaper to make again."""
     needed = {ref.node for ref in graph.outputs}
     kept = []
-    for nodes in reversed(order):
+    for nodes in paced(order[::-1]):
         if nodes in found or nodes[0] in needed:
             kept.append(nodes)
             needed.update(ref.node for ref in _reads(graph, nodes, found))
@@ -235,7 +236,7 @@ def _roots(graph: Graph) -> tuple[list[int], list[bool], list[bool]]:
     """The node in whose memory each node lives, which view ops have to copy, and which values are known to be contiguous."""
     root, copied = list(range(len(graph.nodes))), [False] * len(graph.nodes)
     contiguous = [True] * len(graph.nodes)
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         op = lookup(node.op)
         if not op.view:

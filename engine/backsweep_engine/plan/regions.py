@@ -18,6 +18,7 @@ import numpy as np
 
 from ..graph import Builder, Graph, Node, Ref
 from ..ops.op import lookup
+from ..stopping import paced
 from .cost import node_cost
 
 TILE = 16_384
@@ -58,11 +59,11 @@ class Region:
 
 def regions(graph: Graph) -> tuple[Region, ...]:
     """The regions of an expanded graph, in no particular order."""
-    if not any(_is_large(node) for node in graph.nodes[graph.arity :]):
+    if not any(_is_large(node) for node in paced(graph.nodes[graph.arity :])):
         return ()
     stage = _stages(graph)
     readers: list[list[int]] = [[] for _ in graph.nodes]
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         for ref in graph.nodes[i].operands:
             readers[ref.node].append(i)
     _delay(graph, stage, readers)
@@ -75,7 +76,7 @@ def regions(graph: Graph) -> tuple[Region, ...]:
                 groups.append(part)
     cheap = _cheap(graph, groups)
     again = _made_again(graph, groups, readers, cheap)
-    found = [_region(graph, group, readers, cheap, again) for group in groups]
+    found = [_region(graph, group, readers, cheap, again) for group in paced(groups)]
     return tuple([region for region in found if region.outputs])
 
 
@@ -87,7 +88,7 @@ def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
     members = {i: unit.get(i, (i,)) for i in range(graph.arity, len(graph.nodes))}
     waiting: dict[tuple[int, ...], int] = {}
     after: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    for nodes in dict.fromkeys(members.values()):
+    for nodes in paced(list(dict.fromkeys(members.values()))):
         before = {members[ref.node] for i in nodes for ref in graph.nodes[i].operands if ref.node >= graph.arity} - {nodes}
         waiting[nodes] = len(before)
         for other in before:
@@ -116,9 +117,9 @@ def _is_reduction(graph: Graph, node: Node) -> bool:
 
 def _stages(graph: Graph) -> list[int]:
     """For each node the stage it can run in at the earliest."""
-    large = [_is_large(node) for node in graph.nodes]
+    large = [_is_large(node) for node in paced(graph.nodes)]
     stage = [0] * len(graph.nodes)
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         shape = node.types[0].shape if large[i] else graph.type_of(node.operands[0]).shape if _is_reduction(graph, node) else None
         for ref in node.operands:
@@ -138,7 +139,7 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
     given = {ref.node for ref in graph.outputs}
     # The stage in which each value is last read, through views too.
     last = [0] * len(graph.nodes)
-    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+    for i in paced(range(len(graph.nodes) - 1, graph.arity - 1, -1)):
         node = graph.nodes[i]
         for ref in node.operands:
             last[ref.node] = max(last[ref.node], last[i] if lookup(node.op).view else stage[i])
@@ -162,7 +163,7 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
                 found.append(ref.node)
         return found
 
-    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+    for i in paced(range(len(graph.nodes) - 1, graph.arity - 1, -1)):
         node = graph.nodes[i]
         if i in given or not readers[i] or not _is_large(node):
             continue
@@ -185,7 +186,7 @@ def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
         return i
 
     first_reader: dict[tuple[int, tuple[int, ...], Ref], int] = {}
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         large = _is_large(node)
         if not large and not _is_reduction(graph, node):
@@ -212,7 +213,7 @@ def _cheap(graph: Graph, groups: Sequence[Sequence[int]]) -> frozenset[int]:
     group = {i: k for k, nodes in enumerate(groups) for i in nodes}
     source = list(range(len(graph.nodes)))
     work: dict[int, int] = {}  # ops it takes to make a value from what is there for good
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         op = lookup(node.op)
         if op.view and node.operands:

@@ -23,7 +23,8 @@ from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
 from backsweep_engine.execute.native.machine import machine
-from backsweep_engine.plan.plan import Tier
+from backsweep_engine.plan.plan import Axis, Tier
+from support.lanes import LIGHT, light_plan, resident
 from support.plans import Key, assert_same_bits, collected, jacobian_plan, jacobian_values
 from support.rays import drivers, lanes_of
 
@@ -130,7 +131,7 @@ def test_where_lost_work_may_be_done_here_nobody_waits_for_another_driver(cluste
 
 def test_stop_ends_the_job_and_frees_the_lanes(cluster: Cluster) -> None:
     stopped = threading.Event()
-    blocks = cluster.blocks(jacobian_plan(SIZE, 150, products=1000), VALUES, stopped.is_set)
+    blocks = cluster.blocks(jacobian_plan(SIZE, 150, products=2000), VALUES, stopped.is_set)
     next(blocks)
     threading.Timer(0.3, stopped.set).start()
     began = time.monotonic()
@@ -143,7 +144,7 @@ def test_stop_ends_the_job_and_frees_the_lanes(cluster: Cluster) -> None:
 
 
 def test_closing_the_iterator_frees_the_lanes(cluster: Cluster) -> None:
-    plan = replace(SHORT, sweeps=SHORT.sweeps + jacobian_plan(SIZE, 150, products=1000).sweeps)
+    plan = replace(SHORT, sweeps=SHORT.sweeps + jacobian_plan(SIZE, 150, products=2000).sweeps)
     blocks = cluster.blocks(plan, VALUES, never)
     for _ in range(1 + SHORT.sweeps[0].blocks):
         next(blocks)
@@ -175,6 +176,30 @@ def test_a_client_that_takes_nothing_is_not_flooded(cluster: Cluster) -> None:
     (inbox,) = cluster._child._inboxes.values()
     assert 1 <= inbox.qsize() <= 4 * cluster.lanes
     assert len(collected(blocks)) == 59
+
+
+def test_results_of_many_times_the_object_store_pass_through_it_with_a_slow_client(cluster: Cluster) -> None:
+    plan = light_plan(24, 16 << 10)  # 384 MB through a store of 128
+    waiting = []
+    for position, block in enumerate(cluster.blocks(plan, LIGHT, never)):
+        if position in (2, 3):
+            time.sleep(0.5)
+            (inbox,) = cluster._child._inboxes.values()
+            waiting.append(inbox.qsize())
+        assert block.axis is Axis.WHOLE or block.array.nbytes == 16 << 20
+    assert position == 24
+    assert max(waiting) <= cluster.lanes, "more was computed than a quarter of the store holds, or a block a lane"
+
+
+@pytest.mark.slow
+def test_ten_thousand_blocks_in_one_run_let_no_process_grow(cluster: Cluster) -> None:
+    collected(cluster.blocks(light_plan(1000, 1), LIGHT, never))
+    before = resident()
+    for _ in cluster.blocks(light_plan(10_000, 1), LIGHT, never):
+        pass
+    grown = {name: (value - before.get(name, 0)) >> 10 for name, value in resident().items()}
+    # A kilobyte kept of each block would be ten MiB; the list of blocks itself takes some.
+    assert max(grown.values()) < 10, grown
 
 
 def test_an_engine_error_of_a_block_is_the_one_local_raises_and_is_not_tried_again(cluster: Cluster) -> None:

@@ -34,8 +34,7 @@ def section(result: Result, at: int) -> Markup:
     if result.verdict is not None:
         facts += _facts(result.verdict, spec.gradient)
         body += _evidence(result.verdict)
-    if result.scene is not None:
-        body.append(picture(result.scene))
+    body += [picture(scene) for scene in result.scenes]
     rows = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts]
     opened = result.status in (Status.WRONG, Status.FAILED, Status.CANNOT_TELL)
     return tag("details", headline, *body, tag("dl", *rows), id=f"case-{at}", class_=f"case {kind(result.status)}", open=opened)

@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from ...errors import BLOCK_FAILED, NO_CLUSTER, VERSION_SKEW, Cancelled, ClusterLost, Error
 from ...plan.plan import Plan
-from ..executor import Array, Block, Stop, Values, never
-from ..local import compute, rows_of, run_once, shared_of
+from ..executor import Array, Block, Once, Stop, Values, never
+from ..local import compute, once_of, rows_of, run_once, shared_of
 from . import channel
 from .child import HINT, Child, Inbox, missing
 from .messages import Done, Ended, Open, Resources
@@ -118,6 +118,9 @@ class Cluster:
         """Whether there is a Ray with a lane that can work."""
         child = self._child
         return child is not None and child.ready.is_set() and not child.over.is_set()
+
+    def once(self, plan: Plan) -> Once:
+        return once_of(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         if plan.sweeps:
