@@ -243,7 +243,8 @@ class Cluster:
             if stop():
                 raise Cancelled("the work was cancelled while the cluster was starting")
             if time.monotonic() > deadline:
-                hint = HINT if self._address is None else "the cluster needs free cores for lanes, and one of its nodes on the machine this server runs on"
+                slow = "give its start more time (start_seconds), or use the executor local"
+                hint = slow if self._address is None else "the cluster needs free cores for lanes, and one of its nodes on the machine this server runs on"
                 got = self._address or ""
                 raise ClusterLost(f"no lane was ready within {self._start_seconds:g} s", reason=NO_CLUSTER, got=got, hint=hint)
 
