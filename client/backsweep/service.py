@@ -43,6 +43,9 @@ Progress = Callable[[int, int], None]
 ToFile = str | os.PathLike[str] | None
 """Where a matrix goes; None: it stays in memory."""
 
+Batched = bool | str | int | Sequence[str | int]
+"""Which arguments hold many points along a leading axis: all, or those of these names or positions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -191,7 +194,8 @@ def _output_tree(graph: Graph) -> Tree:
 class Function:
     """A submitted function. Inputs are positional, in the order of the function's own arguments
     without the bound ones. Options of every verb: `wrt` (a name or position, or a tuple of them;
-    default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total).
+    default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total), and `batched`: True where every
+    input holds many points along a leading axis, which the answers gain too, or the arguments that do.
 
     Answers are shaped like what they are taken by: a gradient like its input, a Jacobian leaf
     output.shape + input.shape. Dense arrays are writable and the caller's own.
@@ -214,9 +218,9 @@ class Function:
         inputs = ", ".join(f"{n}: {t}" for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         return f"<backsweep function ({inputs}) of {self.graph.size} nodes>"
 
-    def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None) -> Any:
+    def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> Any:
         """The value."""
-        return self._one(inputs, "value", None, {}, timeout, progress)
+        return self._all(inputs, (("value", None, {}),), timeout, progress, stacklevel=3, batched=batched)[0]
 
     def gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The gradient of a scalar function, shaped like `wrt`."""
@@ -326,11 +330,11 @@ class Function:
             return own._one(inputs, "check", None, options, timeout, progress)
         return self._one(inputs, "check", gradient, options, timeout, progress)
 
-    def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None) -> tuple[Any, ...]:
+    def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""
         count = len(self.signature.arguments)
         asked = [as_asked(verb) for verb in inputs_and_verbs[count:]]
-        return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress, stacklevel=3))
+        return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress, stacklevel=3, batched=batched))
 
     def explain(self, *inputs: Any, verb: str = "gradient", timeout: float | None = None, **options: Any) -> str:
         """The plan the service would choose for a verb, with its promise, as text."""
@@ -369,11 +373,25 @@ class Function:
 
         Path(path).write_bytes(encode_graph(self.graph))
 
-    def _one(self, inputs: Sequence[Any], verb: str, seed: Any, options: Mapping[str, Any], timeout: float | None, progress: Progress | None) -> Any:
-        return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)[0]
+    def _one(
+        self,
+        inputs: Sequence[Any],
+        verb: str,
+        seed: Any,
+        options: Mapping[str, Any],
+        timeout: float | None,
+        progress: Progress | None,
+        stacklevel: int = 4,
+    ) -> Any:
+        batched = False
+        if "batched" in options:
+            batched, options = options["batched"], {name: value for name, value in options.items() if name != "batched"}
+        return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=stacklevel, batched=batched)[0]
 
-    def _all(self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None, stacklevel: int) -> list[Any]:
-        question, values = posed(self.signature, inputs, asked)
+    def _all(
+        self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None, stacklevel: int, batched: Batched = False
+    ) -> list[Any]:
+        question, values = posed(self.signature, inputs, asked, batched)
         service = self.service
         service._require_open()
         try:
@@ -397,7 +415,9 @@ class Function:
     ) -> Any:
         """A matrix, in memory or to a file; or its product with a seed."""
         if to is None:
-            return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)[0]
+            return self._one(inputs, verb, seed, options, timeout, progress, stacklevel=5)
+        if options.get("batched", False) is not False:
+            raise GraphError("to= is for one matrix", reason="MALFORMED", name="to", got="batched points", hint="name a file for each point")
         if seed is not None:
             raise GraphError("to= is for matrices", reason="MALFORMED", name="to", got=f"{verb} with a tangent", hint="a product fits in memory")
         if options.get("layout") == "sparse":
