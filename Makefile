@@ -15,15 +15,18 @@ unexport PYTHONHOME
 export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all peers bench bench-smoke lint proto clean venv venv-proto venv-peers venv-bench python
+.PHONY: help install demo demo-fault test test-all fault-report peers bench bench-smoke lint proto clean venv venv-proto venv-peers venv-bench python
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 install: venv ## backsweep with everything it can use, into .venv
 
 demo: venv ## a real model through a real server: make demo ARGS="--executor local"
 	@$(BIN)/backsweep demo $(ARGS)
+
+demo-fault: venv ## a worker of the demo killed in front of you, and what becomes of the answer
+	@$(BIN)/backsweep demo --fault
 
 test: lint venv-proto ## lint and every test that is not slow, about seven minutes on two cores
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
@@ -31,7 +34,10 @@ test: lint venv-proto ## lint and every test that is not slow, about seven minut
 test-all: lint venv-proto ## lint and every test
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 
-peers: venv-peers ## ops, zoo and the check against JAX, PyTorch, SciPy, some minutes: make peers ARGS="erf", ARGS=checkers
+fault-report: venv ## what is done to a running job and what becomes of it, about eight minutes: make fault-report ARGS="node GCS"
+	@cd tests && ../$(BIN)/python -m fault $(ARGS)
+
+peers: venv-peers ## ops and zoo against JAX, the check beside JAX's, PyTorch's, SciPy's, 15 minutes each: make peers ARGS="erf", ARGS=checkers
 	@cd tests && ../$(PEERS_PYTHON) -m peers $(ARGS)
 
 bench: venv-bench ## CPU time beside JAX, PyTorch, autograd, CasADi, some minutes: make bench ARGS="rosenbrock --tools backsweep,jax --rounds 9"
@@ -60,11 +66,12 @@ venv: python
 venv-proto: python
 	@$(PYTHON) .ci/venv.py .venv-proto protoc grpcio-tools==1.76.0 "setuptools<81"
 
-# JAX is large and no part of backsweep: whoever does not ask for this judge does not install it.
+# JAX is large and no part of backsweep: whoever does not ask for this judge does not install it. PyTorch's sympy wants mpmath < 1.4, the tests want 1.4.
 venv-peers: python
-	@$(PYTHON) .ci/venv.py .venv-peers "backsweep and its peers" -c constraints.txt -e ".[peers]"
+	@mkdir -p build && grep -v '^mpmath==' constraints.txt >build/constraints-bench.txt
+	@$(PYTHON) .ci/venv.py .venv-peers "backsweep and its peers" -c build/constraints-bench.txt -e ".[peers]"
 
-# Peers are installed one by one: what the registry refuses is absent from the table. PyTorch's sympy wants mpmath < 1.4, the tests want 1.4.
+# Peers are installed one by one: what the registry refuses is absent from the table. Of mpmath as above.
 venv-bench: python
 	@mkdir -p build && grep -v '^mpmath==' constraints.txt >build/constraints-bench.txt
 	@$(PYTHON) .ci/venv.py .venv-bench "backsweep and its peers" -c build/constraints-bench.txt -e ".[native]" --each bench

@@ -31,6 +31,29 @@ def test_the_first_program_of_the_readme_is_short_and_runs(tmp_path: Path) -> No
     assert "(30, 30)" in done.stdout and "right" in done.stdout
 
 
+def blocks(after: str) -> list[str]:
+    """The indented blocks from these words on."""
+    found: list[list[str]] = [[]]
+    for line in README.split(after)[1].splitlines():
+        if line.startswith("    "):
+            found[-1].append(line[4:])
+        elif found[-1]:
+            found.append([])
+    return ["\n".join(lines) + "\n" for lines in found if lines]
+
+
+def test_the_suite_of_the_readme_runs_as_it_is_written(tmp_path: Path) -> None:
+    saving, suite, *_ = blocks("`backsweep check` checks every gradient of a suite")
+    (tmp_path / "first.py").write_text(f"{program()}\n{saving}", encoding="utf-8")
+    (tmp_path / "suite.toml").write_text(suite, encoding="utf-8")
+    begin = [sys.executable, "-c", "import sys; from backsweep.cli import main; sys.exit(main())", "check", "suite.toml"]
+    for command in [sys.executable, "first.py"], begin:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 cases: 6 right" in done.stdout + done.stderr
+    assert {path.name for path in (tmp_path / "backsweep-check").iterdir()} >= {"junit.xml", "cases.jsonl", "report.html"}
+
+
 LISTS = {
     "these functions of NumPy:": lambda: {
         f.__name__ for f in SPELLINGS if hasattr(np, f.__name__) and (isinstance(f, np.ufunc) or getattr(np, f.__name__) is f)

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from numpy import ndarray
+
+from backsweep_engine.answer import Answer
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Type
 from backsweep_engine.plan.make import Ask, seed_name
@@ -17,7 +20,7 @@ from backsweep_engine.query import EmpiricalFisher, Fisher, GaussNewton, Hessian
 from backsweep_engine.request import Request
 
 from .dtypes import as_input
-from .questions import Asking, asking
+from .questions import Asking, asking, hashable
 from .results import Giving, giving
 from .signature import Array, Signature, wrt_arguments
 from .trees import matched
@@ -35,13 +38,22 @@ class Call(NamedTuple):
 class Question:
     """What is asked of a signature, as far as types say; equal only to itself, so that a transport can keep by it what it found.
 
-    `names`: of the values that come with each call, in order. `giving`: of each query's answer what the user gets.
+    `names`: of the values that come with each call, in order; `types`: their dtypes and shapes; `flat`: each is given by itself,
+    as an input or a seed. `giving`: of each query's answer what the user gets.
     """
 
     signature: Signature
     request: Request
     names: tuple[str, ...]
+    types: tuple[tuple[Any, tuple[int, ...]], ...]
+    flat: bool
     giving: tuple[Giving, ...]
+
+    def results(self, answers: Sequence[Answer]) -> list[Any]:
+        """What the user gets."""
+        if len(answers) == 1:
+            return [self.giving[0](answers[0])]
+        return [giving(answer) for giving, answer in zip(self.giving, answers, strict=True)]
 
     @property
     def bound(self) -> Mapping[str, Array]:
@@ -57,36 +69,55 @@ Verbs = Sequence[tuple[str, Any, Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """`count` points along a leading axis of these inputs of the graph."""
+    """`count` points along a leading axis of these inputs of the graph; none: one point."""
 
-    names: frozenset[str]
-    count: int
+    names: frozenset[str] = frozenset()
+    count: int = 0
 
 
-def posed(signature: Signature, inputs: Sequence[Any], asked: Verbs, batched: Any = False) -> tuple[Question, list[Array]]:
+def posed(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> tuple[Question, Sequence[Array]]:
     """The question, the same object for equal ones, and the values of the call; raises GraphError where inputs or seeds do not fit.
 
-    `batched`: which arguments hold many points along a leading axis: True for all, or a name or position, or several.
+    The option `batched` of a verb is that of the point, and so of all: which arguments hold many points along a leading
+    axis, True for all of them, or a name or position, or several.
     """
-    key: list[Any] = []
-    if batched is False or batched is None:
-        values = _taken(signature, inputs)
-    else:
-        points, values = _points(signature, inputs, batched)
-        key.append(points)
+    key: tuple[Any, ...] = ()
+    values = [*inputs]
     for verb, seed, options in asked:
-        one = asking(signature, verb, seed is not None, options)
-        key.append(one)
+        key += (verb, seed is None, *options.items())
+        if seed is not None:
+            values.append(seed)
+    try:
+        last: Question | None = signature.found.get(key)
+    except TypeError:
+        return posed(signature, inputs, [(verb, seed, hashable(options)) for verb, seed, options in asked])
+    # Most calls bring what the last one brought: arrays of the very types, which need no more than a look.
+    if last is not None and last.flat and len(inputs) == len(signature.names) and len(values) == len(last.types):
+        for value, (dtype, shape) in zip(values, last.types):  # noqa: B905  # their lengths are equal
+            if type(value) is not ndarray or value.dtype is not dtype or value.shape != shape or not value.flags.c_contiguous:
+                break
+        else:
+            return last, values
+    return _posed(signature, inputs, asked, key)
+
+
+def _posed(signature: Signature, inputs: Sequence[Any], asked: Verbs, key: tuple[Any, ...]) -> tuple[Question, Sequence[Array]]:
+    points = Points()
+    batched = _batched_of(asked)
+    if batched is not False:
+        points, values = _many_points(signature, inputs, batched)
+    else:
+        values = _taken(signature, inputs)
+    asked = [(verb, seed, {name: value for name, value in options.items() if name != "batched"}) for verb, seed, options in asked]
+    askings = [asking(signature, verb, seed is not None, options) for verb, seed, options in asked]
+    for one, (_, seed, _) in zip(askings, asked, strict=True):
         if one.seeds:
-            seeds = one.take(seed)
-            values += seeds
-            key.append(tuple([a.shape for a in seeds]))
-    # By the askings themselves, which the question holds: another object cannot come to have the same key.
-    found = tuple(key)
-    question: Question | None = signature.found.get(found)
+            values += one.take(seed)
+    whole = (key, points, *[a.shape for a in values[len(signature.names) :]])
+    question: Question | None = signature.found.get(whole)
     if question is None:
-        question = signature.keep(found, _question(signature, found))
-    return question, values
+        question = signature.keep(whole, _question(signature, askings, values, points))
+    return signature.keep(key, question), values
 
 
 def make_call(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> Call:
@@ -99,15 +130,11 @@ def _taken(signature: Signature, inputs: Sequence[Any], batched: frozenset[str] 
     if len(inputs) != len(signature.arguments):
         names = ", ".join(a.name for a in signature.arguments) or "none"
         raise GraphError("wrong number of inputs", reason="ARITY", got=str(len(inputs)), allowed=f"{len(signature.arguments)}: {names}")
-    given = inputs
-    if not signature.flat or any(x is None for x in inputs):
-        given = [leaf for a, tree in zip(signature.arguments, inputs, strict=True) for leaf in matched(tree, a.tree, a.name)]
-    if batched:
-        return [as_input(leaf, declared, name, leading=name in batched) for leaf, (name, declared) in zip(given, signature.leaves, strict=True)]
-    return [as_input(leaf, declared, name) for leaf, (name, declared) in zip(given, signature.leaves, strict=True)]
+    given = [leaf for a, tree in zip(signature.arguments, inputs, strict=True) for leaf in matched(tree, a.tree, a.name)]
+    return [as_input(leaf, signature.types[name], name, leading=name in batched) for leaf, name in zip(given, signature.names, strict=True)]
 
 
-def _points(signature: Signature, inputs: Sequence[Any], batched: Any) -> tuple[Points, list[Array]]:
+def _many_points(signature: Signature, inputs: Sequence[Any], batched: Any) -> tuple[Points, list[Array]]:
     """The values of a call at many points."""
     arguments = signature.arguments if batched is True else wrt_arguments(signature, batched)[0]
     names = frozenset(path for a in arguments for path in a.tree.paths(a.name))
@@ -117,7 +144,8 @@ def _points(signature: Signature, inputs: Sequence[Any], batched: Any) -> tuple[
         raise GraphError("only what comes with a call can be many points", name="batched", got=got, allowed=", ".join(a.name for a in signature.arguments))
     values = _taken(signature, inputs, names)
     counts = {}
-    for (name, declared), value in zip(signature.leaves, values, strict=True):
+    for name, value in zip(signature.names, values, strict=True):
+        declared = signature.types[name]
         if name in names:
             if value.ndim == declared.rank:
                 allowed = str((-1, *declared.shape)).replace("-1", "points", 1)
@@ -129,27 +157,30 @@ def _points(signature: Signature, inputs: Sequence[Any], batched: Any) -> tuple[
     return Points(names, next(iter(counts.values()))), values
 
 
-def _question(signature: Signature, key: tuple[Any, ...]) -> Question:
-    """Of askings, each followed by the shapes of its seeds if it has any; before them the points, if they are many."""
+def _batched_of(asked: Verbs) -> Any:
+    """What verbs asked at one point say of it."""
+    found = {options["batched"] for *_, options in asked if options.get("batched") is not None}
+    if len(found) > 1:
+        raise GraphError("verbs asked together are asked at the same points", name="batched", got=", ".join(sorted(map(repr, found))), allowed="one of them")
+    return found.pop() if found else False
+
+
+def _question(signature: Signature, askings: Sequence[Asking], values: Sequence[Array], points: Points) -> Question:
+    """`values`: the inputs, then the seeds of each verb."""
     asks: list[Ask] = []
     gives: list[Giving] = []
-    names = [name for name, _ in signature.leaves]
-    parts = iter(key)
-    types, many_points = signature.types, frozenset[str]()
-    if isinstance(key[0], Points):
-        points = next(parts)
-        many_points = points.names
-        types = {n: t.with_shape((points.count, *t.shape)) if n in many_points else t for n, t in types.items()}
-    for one in parts:
-        assert isinstance(one, Asking)
-        shapes = next(parts) if one.seeds else ()
-        many = any(len(shape) > declared.rank for shape, (_, declared, _) in zip(shapes, one.seeds, strict=True))
-        query = one.query(many)
+    names = [*signature.names]
+    for one in askings:
+        shapes = [a.shape for a in values[len(names) : len(names) + len(one.seeds)]]
         seeds = {name: Type(declared.dtype, shape) for shape, (name, declared, _) in zip(shapes, one.seeds, strict=True)}
+        query = one.query(many=any(len(shape) > declared.rank for shape, (_, declared, _) in zip(shapes, one.seeds, strict=True)))
         names += [seed_name(len(asks), name) for name in seeds]
         asks.append(Ask(query, seeds))
         gives.append(giving(one, query))
-    return Question(signature, Request(signature.graph, types, tuple(asks), many_points), tuple(names), tuple(gives))
+    flat = all(a.tree.is_leaf for a in signature.arguments) and all(one.flat for one in askings)
+    types = {n: t.with_shape((points.count, *t.shape)) if n in points.names else t for n, t in signature.types.items()}
+    request = Request(signature.graph, types, tuple(asks), points.names)
+    return Question(signature, request, tuple(names), tuple([(a.dtype, a.shape) for a in values]), flat, tuple(gives))
 
 
 def result_bytes(call: Call) -> int:

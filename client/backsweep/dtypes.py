@@ -88,6 +88,8 @@ def as_input(value: Any, declared: Type, name: str, *, leading: bool = False) ->
     """
     if type(value) is np.ndarray and value.dtype is declared.dtype and value.shape == declared.shape and value.flags.c_contiguous:
         return value
+    if value is None:
+        raise GraphError(f"None cannot stand in a tree of arrays, at {name}", name=name, got="None")
     array = np.asarray(value)
     weak = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
     kinds = {"f": "fib", "i": "ib", "b": "b"}[declared.dtype.kind]

@@ -77,6 +77,12 @@ class Asking:
     seeds: tuple[tuple[str, Type, str], ...]
 
     @property
+    def flat(self) -> bool:
+        """Whether a seed is one array by itself, or there is none."""
+        tree = self.signature.output if self.verb == "vjp" else self.arguments[0].tree if self.alone else None
+        return not self.seeds or (tree is not None and tree.is_leaf)
+
+    @property
     def wrt(self) -> tuple[str, ...]:
         return tuple(path for a in self.arguments for path in a.tree.paths(a.name))
 
@@ -125,24 +131,26 @@ class Asking:
 
 
 def asking(signature: Signature, verb: str, seeded: bool, options: Mapping[str, Any]) -> Asking:
-    """The verb with these options, the same object for equal ones; raises GraphError if it has no such option. An option that is None is not given."""
-    key = (verb, seeded, *options.items())
-    try:
-        found: Asking | None = signature.found.get(key)
-    except TypeError:  # a list of names
-        return asking(signature, verb, seeded, {name: _hashable(name, value) for name, value in options.items()})
+    """The verb with these options, the same object for equal ones; raises GraphError if it has no such option. An option that is None is not given.
+
+    Raises TypeError where an option cannot be hashed: see `hashable`.
+    """
+    key = ("asking", verb, seeded, *options.items())
+    found: Asking | None = signature.found.get(key)
     if found is None:
         found = signature.keep(key, _asking(signature, verb, seeded, options))
     return found
 
 
-def _hashable(name: str, value: Any) -> Any:
-    try:
-        value = tuple(value) if isinstance(value, list) else value
-        hash(value)
-    except TypeError:
-        raise GraphError("this cannot be the value of an option", reason="MALFORMED", name=name, got=type(value).__name__) from None
-    return value
+def hashable(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with lists as tuples; raises GraphError for what else cannot be hashed, and so is no option's value."""
+    found = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    for name, value in found.items():
+        try:
+            hash(value)
+        except TypeError:
+            raise GraphError("this cannot be the value of an option", reason="MALFORMED", name=name, got=type(value).__name__) from None
+    return found
 
 
 def _asking(signature: Signature, verb: str, seeded: bool, options: Mapping[str, Any]) -> Asking:

@@ -35,6 +35,9 @@ from backsweep_engine.transforms.sparsity import Pattern
 from .questions import Asking
 from .signature import Array
 
+INT32 = np.iinfo(np.int32).max
+"""SciPy's indices are int32 as long as they fit."""
+
 
 class NonFiniteWarning(RuntimeWarning):
     """An answer holds a NaN or infinity; the message names the node that made it first."""
@@ -61,10 +64,11 @@ def giving(asking: Asking, query: Query) -> Giving:
         trees = tuple(a.tree.unflatten([next(given) for _ in range(a.tree.size)]) for a in arguments)
         return trees[0] if alone else trees
 
-    if alone and arguments[0].tree.is_leaf:
-        by_arguments = _only
-    unflatten: Callable[[Sequence[Any]], Any] = _only if signature.output.is_leaf else signature.output.unflatten
     many = bool(getattr(query, "many", False))
+    leaf = signature.output.is_leaf if isinstance(query, Value | Jvp) else alone and arguments[0].tree.is_leaf
+    if leaf and not many and (isinstance(query, Value | Jvp | Gradient | Vjp | Hvp) or getattr(query, "product", False)):
+        return _only
+    unflatten = signature.output.unflatten
     match query:
         case Check():
             return lambda answer: answer.verdict
@@ -88,27 +92,41 @@ def giving(asking: Asking, query: Query) -> Giving:
     square = isinstance(query, Hessian | Curvature)
     columns = [signature.type_of(name) for name in wrt_of(query)]
     rows = columns if square else list(signature.graph.output_types)
+    sparse = _Sparse()
 
     def matrix(answer: Answer) -> Any:
         if answer.pattern is not None:
-            return as_csr(answer.pattern, answer.arrays[0])
+            return sparse.matrix(answer.pattern, answer.arrays[0])
         grid = [by_arguments(leaves) for leaves in _tiles(answer.arrays[0], rows, columns)]
         return by_arguments(grid) if square else unflatten(grid)
 
     return matrix
 
 
-def _only(leaves: Sequence[Any]) -> Any:
-    (leaf,) = leaves
-    return leaf
+def _only(answer: Answer) -> Any:
+    return answer.arrays[0]
 
 
-def as_csr(pattern: Pattern, values: Array) -> Any:
-    """A scipy.sparse.csr_array over the ravels; zeros of the pattern are kept."""
-    from scipy.sparse import csr_array
+class _Sparse:
+    """Makes matrices of one pattern, whose indices are brought to SciPy's type once."""
 
-    # Copies: the pattern is kept with the plan, and the array is the caller's own.
-    return csr_array((values, pattern.indices.copy(), pattern.indptr.copy()), shape=(pattern.rows, pattern.columns))
+    def __init__(self) -> None:
+        self._of: tuple[Pattern | None, Array, Array] = (None, _NONE, _NONE)
+
+    def matrix(self, pattern: Pattern, values: Array) -> Any:
+        """A scipy.sparse.csr_array over the ravels; zeros of the pattern are kept."""
+        from scipy.sparse import csr_array
+
+        of, indices, indptr = self._of
+        if of is not pattern:
+            dtype = np.int32 if max(pattern.rows, pattern.columns, pattern.positions) <= INT32 else np.int64
+            indices, indptr = pattern.indices.astype(dtype), pattern.indptr.astype(dtype)
+            self._of = pattern, indices, indptr
+        # Copies: the array is the caller's own.
+        return csr_array((values, indices.copy(), indptr.copy()), shape=(pattern.rows, pattern.columns))
+
+
+_NONE = np.empty(0, np.int32)
 
 
 def _cut(matrix: Array, types: Sequence[Type]) -> list[Array]:

@@ -220,27 +220,27 @@ class Function:
 
     def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> Any:
         """The value."""
-        return self._all(inputs, (("value", None, {}),), timeout, progress, stacklevel=3, batched=batched)[0]
+        return self._all(inputs, (("value", None, {} if batched is False else {"batched": batched}),), timeout, progress)[0]
 
     def gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The gradient of a scalar function, shaped like `wrt`."""
-        return self._one(inputs, "gradient", None, options, timeout, progress)
+        return self._all(inputs, (("gradient", None, options),), timeout, progress)[0]
 
     def value_and_gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """(value, gradient), in one pass."""
-        return self._one(inputs, "value_and_gradient", None, options, timeout, progress)
+        return self._all(inputs, (("value_and_gradient", None, options),), timeout, progress)[0]
 
     def jvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """J t, shaped like the output; `tangent` shaped like wrt, with one more leading axis for many."""
-        return self._one(inputs, "jvp", tangent, options, timeout, progress)
+        return self._all(inputs, (("jvp", tangent, options),), timeout, progress)[0]
 
     def vjp(self, *inputs: Any, cotangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """c J, shaped like wrt; `cotangent` shaped like the output, with one more leading axis for many."""
-        return self._one(inputs, "vjp", cotangent, options, timeout, progress)
+        return self._all(inputs, (("vjp", cotangent, options),), timeout, progress)[0]
 
     def hvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """H t of a scalar function, shaped like wrt; one more leading axis for many."""
-        return self._one(inputs, "hvp", tangent, options, timeout, progress)
+        return self._all(inputs, (("hvp", tangent, options),), timeout, progress)[0]
 
     def jacobian(self, *inputs: Any, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows, columns or colours per block.
@@ -264,7 +264,7 @@ class Function:
         `method`: "exact" (by colouring where the Hessian is sparse, else by n HVPs), "hvps" (n HVPs), or
         "estimate", Hutchinson's from `samples` random products drawn from `seed`: (value, standard_error).
         """
-        return self._one(inputs, "hessian_diagonal", None, options, timeout, progress)
+        return self._all(inputs, (("hessian_diagonal", None, options),), timeout, progress)[0]
 
     def gauss_newton(
         self, *inputs: Any, through: Any, tangent: Any = None, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
@@ -321,20 +321,23 @@ class Function:
 
         `subject`: "own" (the gradient and jvp of a scalar function, jvp and vjp of others), or one by itself: "jvp",
         "vjp", "jacobian", "hvp", "hessian". `judge`: "central4" (the default), "central2", "central6", "richardson",
-        "complex_step" or "taylor". `seed` draws the probe directions, `directions` says how many;
+        "complex_step" (through loops and cond too; not abs, max, comparisons that a where reads, factorisations) or
+        "taylor". `seed` draws the probe directions, `directions` says how many;
         `coordinates=True` tries every entry by itself too. `max_worst`: how many wrong entries are named;
         `blame=True`: and which node's rule is wrong.
         """
         if is_graph(gradient):
             own = Function(self.service, adjoined(self.signature, gradient, options.get("wrt")), self._sources)
-            return own._one(inputs, "check", None, options, timeout, progress)
-        return self._one(inputs, "check", gradient, options, timeout, progress)
+            return own._all(inputs, (("check", None, options),), timeout, progress)[0]
+        return self._all(inputs, (("check", gradient, options),), timeout, progress)[0]
 
     def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""
         count = len(self.signature.arguments)
         asked = [as_asked(verb) for verb in inputs_and_verbs[count:]]
-        return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress, stacklevel=3, batched=batched))
+        if batched is not False:
+            asked = [one._replace(options={**one.options, "batched": batched}) for one in asked]
+        return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress))
 
     def explain(self, *inputs: Any, verb: str = "gradient", timeout: float | None = None, **options: Any) -> str:
         """The plan the service would choose for a verb, with its promise, as text."""
@@ -373,38 +376,20 @@ class Function:
 
         Path(path).write_bytes(encode_graph(self.graph))
 
-    def _one(
-        self,
-        inputs: Sequence[Any],
-        verb: str,
-        seed: Any,
-        options: Mapping[str, Any],
-        timeout: float | None,
-        progress: Progress | None,
-        stacklevel: int = 4,
-    ) -> Any:
-        batched = False
-        if "batched" in options:
-            batched, options = options["batched"], {name: value for name, value in options.items() if name != "batched"}
-        return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=stacklevel, batched=batched)[0]
-
-    def _all(
-        self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None, stacklevel: int, batched: Batched = False
-    ) -> list[Any]:
-        question, values = posed(self.signature, inputs, asked, batched)
+    def _all(self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None, stacklevel: int = 3) -> list[Any]:
+        question, values = posed(self.signature, inputs, asked)
         service = self.service
-        service._require_open()
+        if service._closed or service._pid != _process:
+            service._require_open()
         try:
             answers = service._transport.answer(question, values, timeout, progress)
         except Error as error:
             show(error, self._source(error.node))
             raise error from None
-        results: list[Any] = []
-        for giving, answer in zip(question.giving, answers, strict=True):
+        for k, answer in enumerate(answers):
             if answer.notes:
-                self._warn(asked[len(results)][0], answer, stacklevel + 1)
-            results.append(giving(answer))
-        return results
+                self._warn(asked[k][0], answer, stacklevel + 1)
+        return question.results(answers)
 
     def _warn(self, verb: str, answer: Answer, stacklevel: int) -> None:
         note = answer.notes[0]
@@ -415,7 +400,7 @@ class Function:
     ) -> Any:
         """A matrix, in memory or to a file; or its product with a seed."""
         if to is None:
-            return self._one(inputs, verb, seed, options, timeout, progress, stacklevel=5)
+            return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)[0]
         if options.get("batched", False) is not False:
             raise GraphError("to= is for one matrix", reason="MALFORMED", name="to", got="batched points", hint="name a file for each point")
         if seed is not None:

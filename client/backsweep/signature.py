@@ -43,19 +43,14 @@ class Signature:
     bound: Mapping[str, Array]
     output: Tree
     types: Mapping[str, Type] = field(init=False, repr=False, compare=False)
-    leaves: tuple[tuple[str, Type], ...] = field(init=False, repr=False, compare=False)
+    names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """the inputs that come with each call, in order"""
-    flat: bool = field(init=False, repr=False, compare=False)
-    """whether each argument is one input"""
     found: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         types = dict(zip(self.graph.input_names, self.graph.input_types, strict=True))
         object.__setattr__(self, "types", types)
-        # An argument of a name the graph has not is refused by the first call, with the names it has.
-        leaves = tuple([(path, types[path]) for a in self.arguments for path in a.tree.paths(a.name)])
-        object.__setattr__(self, "leaves", leaves)
-        object.__setattr__(self, "flat", all(a.tree.is_leaf for a in self.arguments))
+        object.__setattr__(self, "names", tuple([path for a in self.arguments for path in a.tree.paths(a.name)]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Signature, (self.graph, self.arguments, self.bound, self.output)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .check.check import check, plan_check
+from .check.check import check
+from .check.rounds import promise_check
 from .check.verdict import Verdict
 from .errors import GraphError
-from .execute.executor import Array, Block, Executor, Stop, Values
+from .execute.executor import Array, Block, Executor, Values
 from .execute.gather import Compressed, Diagonal, Moments, recovered_width
 from .execute.local import rows_of, run_once, shared_of
 from .execute.nonfinite import culprit, finite_nodes, is_finite
@@ -27,6 +28,7 @@ from .plan.seeds import made
 from .plan.structure import Bound
 from .query import Check, HessianDiagonal
 from .request import Request, require_sound
+from .stopping import Stop, never, stoppable
 from .transforms.expand import expand
 from .transforms.sparsity import Pattern
 
@@ -110,25 +112,30 @@ class Answer(NamedTuple):
     pattern: Pattern | None = None
 
 
-def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None) -> Work:
-    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated.
+def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None, stop: Stop = never) -> Work:
+    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated; Cancelled when stop() says so.
 
     `bound`: arrays bound to inputs, by whose values a pattern may be told; where it was, the work
     holds for these values only (`work.plan.read` names them).
     """
+    with stoppable(stop):
+        return _prepared(request, budget, bound or {})
+
+
+def _prepared(request: Request, budget: Budget, bound: Mapping[str, Array]) -> Work:
     points = require_sound(request)
     graph = request.graph
-    held = {name: a for name, a in (bound or {}).items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
+    held = {name: a for name, a in bound.items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
     plan = make_plan(graph, request.asks, budget, request.batched, points, Bound(held))
     promise = plan.promise
     for ask in request.asks:
         if isinstance(ask.query, Check):
-            first = plan_check(graph, ask.query, budget).promise
+            whole = promise_check(graph, ask.query, budget)
             promise = replace(
                 promise,
-                flops=promise.flops + first.flops,
-                peak_bytes=max(promise.peak_bytes, first.peak_bytes),
-                blocks=promise.blocks + first.blocks,
+                flops=promise.flops + whole.flops,
+                peak_bytes=max(promise.peak_bytes, whole.peak_bytes),
+                blocks=promise.blocks + whole.blocks,
             )
     return Work(request, plan, promise, tuple(_outline(k, ask, plan) for k, ask in enumerate(request.asks)), budget)
 
@@ -202,17 +209,19 @@ def _delivered(work: Work, plan: Plan, values: Values, executor: Executor, stop:
         else:
             yield block
     for query in list(gathered):
-        found = True
+        doubted, bad = (query, 0) in first_bad, False
         for block in gathered.pop(query).blocks():
-            found = found and is_finite(block.array)
+            bad = bad or (doubted and not is_finite(block.array))
             yield block
-        if found:
-            first_bad.pop((query, 0), None)  # it stood where the pattern has nothing
+        if doubted and not bad:
+            del first_bad[query, 0]  # it stood where the pattern has nothing
     for k, ask in enumerate(asks):
         if isinstance(ask.query, Check):
             given = {name: values[seed_name(k, name)] for name in ask.seeds}
             inputs = {name: values[name] for name in work.request.graph.input_names}
-            yield Judged(k, check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget))
+            with stoppable(stop):
+                verdict = check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget)
+            yield Judged(k, verdict)
     for block in first_bad.values():
         yield from notes_on(work, values, block, stop)
 
@@ -232,8 +241,8 @@ class Collected:
 
     def __init__(self, work: Work) -> None:
         require_held(work)
-        # A whole part comes as an array of its own, which takes the place of this one.
-        self._arrays = [[_WHOLE if p.axis is Axis.WHOLE else np.empty(p.array_type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
+        self._types = [[p.array_type for p in parts] for parts in work.outlines]
+        self._arrays: list[list[Array | None]] = [[None] * len(parts) for parts in work.outlines]
         self._patterns = [parts[0].pattern if parts else None for parts in work.outlines]
         self._verdicts: dict[int, Verdict] = {}
         self._notes: list[NonFinite] = []
@@ -247,19 +256,29 @@ class Collected:
             case Block(axis=Axis.WHOLE):
                 self._arrays[event.query][event.part] = event.array
             case Block(axis=Axis.COLUMN):
-                self._arrays[event.query][event.part][:, event.start : event.stop] = event.array.T
+                self._array(event.query, event.part)[:, event.start : event.stop] = event.array.T
             case Block():
-                self._arrays[event.query][event.part][event.start : event.stop] = event.array
+                type = self._types[event.query][event.part]
+                if (event.start, event.stop) == (0, type.shape[0]) and event.array.dtype == type.dtype:
+                    self._arrays[event.query][event.part] = event.array.reshape(type.shape)  # it is all there is
+                else:
+                    self._array(event.query, event.part)[event.start : event.stop] = event.array
 
     def answers(self) -> list[Answer]:
         """One per query; complete once every event has been added."""
-        return [Answer(tuple(a), self._verdicts.get(k), self._notes_of(k), self._patterns[k]) for k, a in enumerate(self._arrays)]
+        parts = [tuple([self._array(k, part) for part in range(len(arrays))]) for k, arrays in enumerate(self._arrays)]
+        return [Answer(arrays, self._verdicts.get(k), self._notes_of(k), self._patterns[k]) for k, arrays in enumerate(parts)]
+
+    def _array(self, query: int, part: int) -> Array:
+        array = self._arrays[query][part]
+        if array is None:
+            type = self._types[query][part]
+            array = self._arrays[query][part] = np.empty(type.shape, type.dtype)
+        return array
 
     def _notes_of(self, query: int) -> tuple[NonFinite, ...]:
         return tuple([n for n in self._notes if n.query == query]) if self._notes else ()
 
-
-_WHOLE = np.empty(0)
 
 # Shapes of answers.
 

@@ -36,14 +36,13 @@ def compute(taken: Taken, executors: Executors, memory: Memory, stop: Stop) -> p
     if size > limits.MAX_RESULT_BYTES:
         raise _too_large(f"{size} bytes")
     require_within(work.promise, work.budget)
-    name, executor = executors.of(work)
-    counted = Counted(executor)
+    counted = Counted(executors.executor)
     with memory.hold(work.promise.peak_bytes):
         collected = Collected(work)
         for event in deliver(work, taken.values, counted, stop):
             collected.add(event)
         response = pb.ComputeResponse(results=[_result(work, query, answer) for query, answer in enumerate(collected.answers())])
-    response.usage.CopyFrom(_usage(taken, name, counted, size, started))
+    response.usage.CopyFrom(_usage(taken, counted, size, started))
     if response.ByteSize() > limits.MAX_MESSAGE_BYTES:
         raise _too_large(f"a message of {response.ByteSize()} bytes")  # very many very small arrays
     return response
@@ -91,9 +90,9 @@ class Delivery:
         self._taken = taken
         self._work = taken.work
         self._memory = memory
-        self._executor_name, executor = executors.of(taken.work)
+        self._executor_name = executors.choice(taken.work).executor
         # A run may be continued elsewhere: its tier is the plan's, however often the plan was asked.
-        self._executor = Steady(executor)
+        self._executor = Steady(executors.executor)
         self._counted = Counted(self._executor)
         self._held_blocks = 0
         self._outlines = outlined(taken.work.outlines)
@@ -150,7 +149,7 @@ class Delivery:
             arrays = [rest.arrays(query) for query in range(len(self._outlines))]
             sent += sum(array.nbytes for parts in arrays for array in parts)
             results = [rest.result(query, parts) for query, parts in enumerate(arrays)]
-            yield pb.RunResponse(done=pb.Done(results=results, usage=_usage(self._taken, self._executor_name, self._counted, sent, self._started)))
+            yield pb.RunResponse(done=pb.Done(results=results, usage=_usage(self._taken, self._counted, sent, self._started)))
         finally:
             self._give_back()
 
@@ -170,10 +169,9 @@ def plan_key(work: Work) -> bytes:
     return bytes.fromhex(work.plan.key)
 
 
-def _usage(taken: Taken, executor: str, counted: Counted, sent: int, started: float) -> pb.Usage:
-    blocks = max(1, counted.blocks_done)
-    workers = 1 if executor == "local" else min(blocks, counted.lanes)
-    return encode_usage(Usage(taken.received_bytes, sent, blocks, 0, workers, time.monotonic() - started, executor))
+def _usage(taken: Taken, counted: Counted, sent: int, started: float) -> pb.Usage:
+    blocks, workers = max(1, counted.blocks_done), max(1, len(counted.workers))
+    return encode_usage(Usage(taken.received_bytes, sent, blocks, counted.blocks_repeated, workers, time.monotonic() - started, counted.name))
 
 
 def _results_bytes(work: Work) -> int:

@@ -83,16 +83,16 @@ class Service(backsweep_pb2_grpc.BacksweepServiceServicer):
 
     @rpc(Kind.CALL)
     def Explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
-        with self.intake.take(request, call.tenant) as taken:
-            return explain(taken, self.intake, self.executors)
+        with self.intake.take(request, call.tenant, call.stop) as taken:
+            return explain(taken, self.intake, self.executors, call.stop)
 
     @rpc(Kind.CALL)
     def Derive(self, request: pb.DeriveRequest, call: Call) -> pb.DeriveResponse:
-        return self.intake.derive(request, call.tenant)
+        return self.intake.derive(request, call.tenant, call.stop)
 
     @rpc(Kind.CALL)
     def Compute(self, request: pb.ComputeRequest, call: Call) -> pb.ComputeResponse:
-        with self.intake.take(request, call.tenant) as taken:
+        with self.intake.take(request, call.tenant, call.stop) as taken:
             return compute(taken, self.executors, self.memory, call.stop)
 
     @rpc(Kind.STREAM, seconds=UNLIMITED_SECONDS)
@@ -105,7 +105,7 @@ class Service(backsweep_pb2_grpc.BacksweepServiceServicer):
 
         def make() -> Delivery:
             with ExitStack() as held:
-                taken = held.enter_context(self.intake.take(request, call.tenant))
+                taken = held.enter_context(self.intake.take(request, call.tenant, call.stop))
                 return Delivery(taken, self.executors, self.memory, settings.run_buffer_bytes, held)
 
         run, stream = self.runs.open(call.tenant, run_id, _identity(request), times, make, have)

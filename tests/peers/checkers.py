@@ -1,38 +1,36 @@
-"""python -m peers checkers [SEEDS]: the catalogue of the check through other checkers of gradients, and through ours: what each lets pass.
+"""The catalogue of the check through other checkers of gradients, and through ours: each as its documentation calls it.
 
-Each is called as its documentation shows, with its own defaults; each is shown the wrong gradient as a user would have
-it: JAX a custom_vjp, PyTorch an autograd.Function, SciPy a second function. SciPy gives a number and no verdict: it is
-taken to accept below 1e-5 of the gradient's norm (or of 1). A checker that would take n evaluations of n entries is not run at
-100,000.
+Each keeps its own defaults, and is shown the wrong gradient as a user would have it: JAX a custom_vjp, PyTorch an
+autograd.Function, SciPy a second function. One convention for all: a gradient passes if the checker says it is right;
+an exception, and ours "cannot tell", is no pass. `python -m peers.checkers NAME SIZE SEEDS` writes a JSON line a case
+(kind, whether it is sound, seed, whether it passed, seconds of CPU); rounds.py runs that in a process with limits.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import torch
-from jax.test_util import check_grads
-from scipy.optimize import check_grad
 
-from backsweep_engine.check.verdict import Outcome
-from support.catalogue import FAULTS, SIZES, SOUND, Model, planted, sound
-from support.checking import verdict_of
+from support.catalogue import FAULTS, SOUND, Model, planted, sound
 
 Array = np.ndarray[Any, Any]
 Checker = Callable[[Model, Array, Array, Array, int], bool]
-"""(model, x, c, gradient, seed) -> whether the gradient is accepted."""
+"""(model, x, c, gradient, seed) -> whether the gradient passes. Libraries are imported inside: a process has one."""
 
-SCIPY_ACCEPTS = 1e-5
+SCIPY_PASSES = 1e-5
+"""SciPy gives a number and no verdict: below this part of the gradient's norm (or of 1) it is taken to pass."""
 
 
 @lru_cache(maxsize=64)
@@ -41,22 +39,30 @@ def _traced(model: Model) -> Callable[..., Any]:
 
 
 def ours(model: Model, x: Array, c: Array, gradient: Array, seed: int) -> bool:
-    return verdict_of(_traced(model), {"x": x, "c": c}, {"x": gradient}, seed=seed, max_worst=1).outcome is not Outcome.WRONG
+    from support.checking import verdict_of
+
+    return verdict_of(_traced(model), {"x": x, "c": c}, {"x": gradient}, seed=seed).right
 
 
 def by_jax(model: Model, x: Array, c: Array, gradient: Array, seed: int) -> bool:
+    import jax
+    import jax.numpy as jnp
+    from jax.test_util import check_grads
+
     f = jax.custom_vjp(lambda x: model.value(jnp, x, c))
     f.defvjp(lambda x: (model.value(jnp, x, c), None), lambda _, t: (t * gradient,))
     try:
         check_grads(f, (jnp.asarray(x),), order=1, modes=["rev"])
-    except AssertionError:
-        return False
+    finally:
+        jax.clear_caches()  # each case is another function, whose constants would stay
     return True
 
 
 def _by_torch(fast: bool) -> Checker:
-    def accepts(model: Model, x: Array, c: Array, gradient: Array, seed: int) -> bool:
-        constant, slope = torch.from_numpy(c), torch.from_numpy(np.ascontiguousarray(gradient))
+    def passes(model: Model, x: Array, c: Array, gradient: Array, seed: int) -> bool:
+        import torch
+
+        constant, slope = torch.from_numpy(c.astype(float)), torch.from_numpy(gradient.astype(float))
 
         class Given(torch.autograd.Function):
             @staticmethod
@@ -67,65 +73,66 @@ def _by_torch(fast: bool) -> Checker:
             def backward(ctx: Any, t: Any) -> Any:
                 return t * slope
 
+        # Where fast mode refuses it runs the slow one as well, to say where: minutes at 100,000, and it refuses without.
+        if len(x) > 1000 and hasattr(sys.modules["torch.autograd.gradcheck"], "_run_slow_mode_and_get_error"):
+            sys.modules["torch.autograd.gradcheck"]._run_slow_mode_and_get_error = lambda *_: ""  # type: ignore[attr-defined]
+        torch.set_num_threads(1)
         torch.manual_seed(seed)
         with np.errstate(all="ignore"):
-            return bool(torch.autograd.gradcheck(Given.apply, (torch.from_numpy(x).requires_grad_(),), raise_exception=False, fast_mode=fast))
+            return bool(torch.autograd.gradcheck(Given.apply, (torch.from_numpy(x.astype(float)).requires_grad_(),), fast_mode=fast))
 
-    return accepts
+    return passes
 
 
 def by_scipy(model: Model, x: Array, c: Array, gradient: Array, seed: int) -> bool:
+    from scipy.optimize import check_grad
+
     many = len(x) > 1000
     options: dict[str, Any] = {"direction": "random", "rng": seed} if many else {}
     error = check_grad(lambda z: float(model.value(np, z, c)), lambda z: gradient.astype(float), x.astype(float), **options)
-    return bool(error <= SCIPY_ACCEPTS * max(1.0, float(np.linalg.norm(gradient))))
+    return bool(error <= SCIPY_PASSES * max(1.0, float(np.linalg.norm(gradient))))
 
 
-CHECKERS: dict[str, tuple[Checker, int]] = {
-    "backsweep": (ours, SIZES[-1]),
-    "JAX check_grads (rev)": (by_jax, SIZES[-1]),
-    "PyTorch gradcheck, fast": (_by_torch(True), SIZES[-1]),
-    "PyTorch gradcheck, slow": (_by_torch(False), 1000),
-    "SciPy check_grad": (by_scipy, SIZES[-1]),
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`given`: how it is called and what it is given."""
+
+    check: Checker
+    given: str
+
+
+PEERS: dict[str, Peer] = {
+    "backsweep": Peer(ours, "the gradient as values, all defaults"),
+    "JAX check_grads": Peer(by_jax, "a custom_vjp, order 1, reverse, float64 enabled, default tolerances of the dtype"),
+    "PyTorch gradcheck, fast": Peer(
+        _by_torch(True),
+        "an autograd.Function, in float64 as it asks for (float32 cases are given as doubles), fast_mode=True; "
+        "beyond 1000 entries without what it does to explain a failure",
+    ),
+    "PyTorch gradcheck": Peer(_by_torch(False), "the same, with the default, all entries one by one"),
+    "SciPy check_grad": Peer(by_scipy, f"all entries, beyond 1000 direction='random'; a number, passes up to {SCIPY_PASSES:g} of the gradient's norm, or of 1"),
 }
-"""And the largest size each is run at."""
 
 
-def _accepted(checker: Checker, *case: Any) -> bool | None:
-    """None where the checker stops with an error of its own, of whatever class."""
-    try:
-        return checker(*case)
-    except Exception:
-        return None
+def cases(n: int, seeds: int) -> Iterator[tuple[str, bool, int, tuple[Any, ...]]]:
+    """(kind, whether it is sound, seed, arguments of a Checker), a seed after the other."""
+    for seed in range(seeds):
+        for kind in FAULTS:
+            yield kind, False, seed, planted(kind, n, seed)[:4]
+        for kind in SOUND:
+            yield kind, True, seed, (SOUND[kind], *sound(kind, n, seed))
 
 
-def main(seeds: int = 3) -> None:
-    """For each size a line for a checker: the faults that pass, the sound gradients that are refused. At the largest size one seed."""
+def main(name: str, n: int, seeds: int) -> None:
     warnings.simplefilter("ignore")
-    missed: dict[str, dict[str, int]] = {}
-    for n in SIZES:
-        tried = 1 if n == SIZES[-1] else seeds
-        print(f"\nn = {n}{'':18}{'wrong that pass':>22}{'sound refused':>22}{'stopped by an error':>22}")
-        for name, (checker, largest) in CHECKERS.items():
-            if n > largest:
-                print(f"{name:28}{'not run':>22}")
-                continue
-            wrong = {(kind, seed): _accepted(checker, *_fault(kind, n, seed), seed) for kind in FAULTS for seed in range(tried)}
-            right = [_accepted(checker, *_sound(kind, n, seed), seed) for kind in SOUND for seed in range(tried)]
-            for (kind, _), accepted in wrong.items():
-                if accepted:
-                    missed.setdefault(name, {})[kind] = missed.get(name, {}).get(kind, 0) + 1
-            passed, refused = sum(a is True for a in wrong.values()), sum(a is False for a in right)
-            errors = sum(a is None for a in (*wrong.values(), *right))
-            print(f"{name:28}{f'{passed} of {len(wrong)}':>22}{f'{refused} of {len(right)}':>22}{errors:>22}", flush=True)
-    for name, kinds in missed.items():
-        print(f"\n{name} lets pass: " + "; ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items(), key=lambda k: -k[1])))
+    for kind, right, seed, case in cases(n, seeds):
+        began = time.process_time()
+        try:
+            passed = PEERS[name].check(*case, seed)
+        except Exception:  # of whatever class: it says that the gradient is wrong, or that it cannot look
+            passed = False
+        print(json.dumps([kind, right, seed, passed, round(time.process_time() - began, 3)]), flush=True)
 
 
-def _fault(kind: str, n: int, seed: int) -> tuple[Any, ...]:
-    model, x, c, wrong, _ = planted(kind, n, seed)
-    return model, x, c, wrong
-
-
-def _sound(kind: str, n: int, seed: int) -> tuple[Any, ...]:
-    return SOUND[kind], *sound(kind, n, seed)
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

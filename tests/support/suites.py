@@ -89,6 +89,7 @@ def gallery(folder: Path) -> Path:
         return np.sum(x)
 
     saved(folder, "long", long, x=bs.float64[3])
+    saved(folder, "loop", lambda x: np.sum(bs.fori_loop(0, 3, lambda i, y: 0.5 * y + np.tanh(wrong_sine(y)), x)), x=bs.float64[4])
     saved(folder, "kink", lambda x: np.sum(np.abs(x)), x=bs.float64[3])
     saved(folder, "pole", lambda x: np.sum(np.log(x)), x=bs.float64[3])
     saved(folder, "lost", lambda x: 1e12 + np.sum(1e-6 * np.sin(x)), x=bs.float64[3])
@@ -120,6 +121,7 @@ def gallery(folder: Path) -> Path:
         f'name = "point too short"\n{smooth}points = "short.npz"',
         f'name = "point not finite"\n{smooth}points = "nan.npz"',
         f'name = "another gradient"\n{smooth}points = "x.npz"\ngradient = "stranger.graph"',
+        'name = "faulty rule in a loop"\ngraph = "loop.graph"\nsample = {domain = [0.5, 1.0]}',
     ]
     return write_suite(folder, "\n\n".join(f"[[case]]\n{case}" for case in cases) + "\n")
 
@@ -143,5 +145,6 @@ EXPECTED = {
     "point too short": "could not run",
     "point not finite": "could not run",
     "another gradient": "could not run",
+    "faulty rule in a loop": "wrong",
 }
 """What `gallery` comes to, by the mathematics and by what its cases are."""

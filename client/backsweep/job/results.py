@@ -38,17 +38,17 @@ class Result:
     why: str
     verdict: Verdict | None = None
     key: str = ""
-    scene: Scene | None = None
+    scenes: tuple[Scene, ...] = ()
 
 
-def judged(case: Case, verdict: Verdict, key: str, scene: Scene | None) -> Result:
+def judged(case: Case, verdict: Verdict, key: str, scenes: tuple[Scene, ...]) -> Result:
     """A verdict in the light of the suite's bound: "right" is not enough where it excludes too little."""
     status, why = STATUS_OF[verdict.outcome], verdict.why
     bound = case.spec.bound
     if status is Status.RIGHT and not verdict.smallest_excluded_error <= bound:
         status = Status.CANNOT_TELL
         why = f"it excludes errors above {verdict.smallest_excluded_error:.2g} only, the suite asks for {bound:g}; {why}"
-    return Result(case, status, why, verdict, key, scene)
+    return Result(case, status, why, verdict, key, scenes)
 
 
 def exit_status(results: Sequence[Result]) -> int:

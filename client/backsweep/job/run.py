@@ -20,7 +20,7 @@ from ..signature import Asked, wrt_arguments
 from .models import Models
 from .points import point_of
 from .results import Result, Status, judged
-from .scene import scene
+from .scene import scenes
 from .state import State, key_of
 from .suite import Case
 
@@ -132,4 +132,4 @@ class Job:
         if verdict is None:
             verdict = model.check(*inputs, gradient=seed, timeout=spec.timeout, **options)
             self.state.put(key, verdict)
-        return judged(case, verdict, key, scene(signature.graph, verdict)), kept
+        return judged(case, verdict, key, scenes(signature.graph, verdict)), kept

@@ -22,7 +22,7 @@ from ..wire.arrays import to_bytes
 from ..wire.graphs import encode_graph
 from .lines import verdict_from, verdict_json
 
-_FORM = b"backsweep check 1"
+_FORM = b"backsweep check 2"
 """Changed whenever what is kept means something else."""
 
 

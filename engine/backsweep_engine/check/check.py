@@ -22,13 +22,11 @@ import numpy as np
 from ..errors import GraphError
 from ..execute.executor import Executor, Stop
 from ..execute.hot import Steady
-from ..graph import DTYPES, Graph
-from ..plan.make import Ask, Budget, make_plan
-from ..plan.plan import Plan
-from ..query import Check, Hessian, Hvp, Jacobian, Value
+from ..graph import Graph
+from ..plan.make import Budget
+from ..query import Check, Hessian, Hvp, Jacobian
 from ..transforms import derive
-from ..transforms.derive import floating_outputs, require_scalar
-from ..transforms.expand import expand
+from ..transforms.derive import require_scalar
 from ..transforms.rewrite import positions
 from .blame import blame
 from .continuation import continued
@@ -36,8 +34,9 @@ from .differences import Step, choose, ladder
 from .findings import finding
 from .locate import largest_of
 from .measure import Differences, Measure, complex_step
-from .probe import Bench, Lines, Probe, is_scalar, lines, plan_probes
+from .probe import Bench, Lines, Probe, is_scalar, lines
 from .report import Evidence, not_finite, told
+from .rounds import DIRECTIONS, FEW, directions, entries, epsilon_of
 from .schemes import SCHEMES, Scheme
 from .subject import Matrix, Product, Products, Subject, floating_entries, given_gradient, own_gradient, own_matrix, run_seeds
 from .taylor import judged_by, series
@@ -45,12 +44,6 @@ from .trial import Trial
 from .verdict import Outcome, Taylor, Verdict
 
 Array = np.ndarray[Any, Any]
-
-_DIRECTIONS = 4
-"""where the query leaves it open; also the least for a derivative of ours: two forward, two reverse."""
-
-_FEW = 3
-"""Up to so many entries of wrt each is tried by itself too, asked or not: it costs little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ class _Job:
 
 def check(graph: Graph, values: Mapping[str, Array], query: Check, given: Mapping[str, Array], executor: Executor, stop: Stop, budget: Budget) -> Verdict:
     """The verdict on the query's subject at `values`; for "given" on the gradient `given` (wrt input -> array)."""
-    if not _entries(graph, query.wrt):
+    if not entries(graph, query.wrt):
         return Verdict(Outcome.RIGHT, "there is no entry to check", (), 0, 0.0, 0.0, 0.0, query.seed, 0, query.subject, query.judge)
     # A verdict must not depend on how often the function was asked before: it stays with the tier of its plans.
     job = _Job(query, Steady(executor), stop, budget)
@@ -79,44 +72,17 @@ def check(graph: Graph, values: Mapping[str, Array], query: Check, given: Mappin
     return verdict
 
 
-def plan_check(graph: Graph, query: Check, budget: Budget) -> Plan:
-    """The plan of the first round, at a point of ordinary scale: what the promise of a check counts."""
-    if not _entries(graph, query.wrt):
-        return make_plan(graph, [Ask(Value(), {})], budget)
-    rows = ladder(np.ones(1), _epsilon(graph)).offsets.size
-    return plan_probes(graph, query.wrt, _count(graph, query), rows, budget, query.block)
-
-
 def require_judge(graph: Graph, query: Check) -> None:
     """Raises GraphError where the judge cannot judge this graph: found before any work, from the graph alone."""
     if query.judge != "complex_step":
         return
     if query.subject in ("hvp", "hessian"):
         graph = derive.gradient(graph, positions(graph, query.wrt))
-    if _epsilon(graph) > np.finfo(np.float64).eps:
+    if epsilon_of(graph) > np.finfo(np.float64).eps:
         raise GraphError(
             "the complex step judges graphs in float64", reason="DTYPE", got="float32", allowed="float64", hint="choose another judge, or cast the inputs"
         )
     continued(graph, query.wrt)
-
-
-def _entries(graph: Graph, wrt: Sequence[str]) -> int:
-    types = dict(zip(graph.input_names, graph.input_types, strict=True))
-    return sum(types[name].size for name in wrt) * sum(graph.output_types[o].size for o in floating_outputs(graph))
-
-
-def _count(graph: Graph, query: Check) -> int:
-    count = query.directions or _DIRECTIONS
-    return count if query.subject == "given" or is_scalar(graph) else max(count, _DIRECTIONS)
-
-
-def _epsilon(graph: Graph) -> float:
-    """Of the coarsest floating dtype the graph computes in: one float32 node rounds everything behind it."""
-    graphs = [expand(graph)]
-    for g in graphs:
-        graphs.extend(g.subgraphs)
-    dtypes = {t.dtype for g in graphs for node in g.nodes for t in node.types}
-    return float(np.finfo(np.float32 if DTYPES["float32"] in dtypes else np.float64).eps)
 
 
 def _first(graph: Graph, values: Mapping[str, Array], given: Mapping[str, Array], job: _Job) -> Verdict:
@@ -134,7 +100,7 @@ def _first(graph: Graph, values: Mapping[str, Array], given: Mapping[str, Array]
                 return Product(bench, "own", own_gradient(bench))
         return Product(bench, job.query.subject)
 
-    drawn = lines(graph, job.query.wrt, job.query.seed, _count(graph, job.query))
+    drawn = lines(graph, job.query.wrt, job.query.seed, directions(graph, job.query))
     return _judged(job.bench(drawn, values), subject, job)
 
 
@@ -153,7 +119,7 @@ def _second(graph: Graph, values: Mapping[str, Array], job: _Job) -> Verdict:
         matrix = own_matrix(bench, graph, Hessian(query.wrt))
         return Matrix(bench, matrix, matrix.T)
 
-    drawn = lines(slopes, query.wrt, query.seed, max(query.directions, _DIRECTIONS))
+    drawn = lines(slopes, query.wrt, query.seed, max(query.directions, DIRECTIONS))
     verdict = _judged(job.bench(drawn, values), subject, job)
     third, more = _cubed(job.bench(lines(graph, query.wrt, query.seed, 1), values))
     return replace(verdict, evaluations=below.evaluations + verdict.evaluations + more, taylor=below.taylor + verdict.taylor + third)
@@ -161,7 +127,7 @@ def _second(graph: Graph, values: Mapping[str, Array], job: _Job) -> Verdict:
 
 def _cubed(bench: Bench) -> tuple[tuple[Taylor, ...], int]:
     """The remainders of the scalar graph along direction 0 with our second-order term subtracted too, and evaluations."""
-    drawn, epsilon = bench.lines, _epsilon(bench.lines.graph)
+    drawn, epsilon = bench.lines, epsilon_of(bench.lines.graph)
     steps = ladder(np.concatenate([bench.point[name].reshape(-1) for name in drawn.wrt]), epsilon)
     probe = drawn.whole(0)
     values = bench.along([probe], steps.offsets)[0]
@@ -186,7 +152,7 @@ def evidence(bench: Bench, subject_of: Callable[[Bench], Subject], query: Check)
     `subject_of` makes the subject, once the step is chosen.
     """
     drawn = bench.lines
-    graph, epsilon, scheme = drawn.graph, _epsilon(drawn.graph), SCHEMES[query.judge]
+    graph, epsilon, scheme = drawn.graph, epsilon_of(drawn.graph), SCHEMES[query.judge]
     analytic = continued(graph, query.wrt) if query.judge == "complex_step" else None
     whole = [drawn.whole(k) for k in range(len(drawn.directions))]
 
@@ -197,24 +163,23 @@ def evidence(bench: Bench, subject_of: Callable[[Bench], Subject], query: Check)
         at = int(np.argmin(np.isfinite(scouted)))
         return not_finite(bench, query, 0, whole[0], float(steps.offsets[at]))
     probes = whole
-    if query.coordinates or drawn.directions.shape[1] <= _FEW:
+    if query.coordinates or drawn.directions.shape[1] <= FEW:
         probes = whole + _alone(bench, step, scheme, epsilon)
 
     subject: Subject = subject_of(bench)
     here = float(scouted[0]) if is_scalar(graph) else None
     while True:
-        measure: Measure = Differences(bench, scheme, step, epsilon, here)
-        if analytic is not None:
-            measure = complex_step(bench, analytic, step, steps.spacing, epsilon)
+        differences = Differences(bench, scheme, step, epsilon, here)
+        measure: Measure = differences if analytic is None else complex_step(differences, analytic, steps.spacing)
         trial = Trial(measure, subject, epsilon)
         table = trial.values(probes)
         if np.isfinite(table).all():
             break
         # Along another direction the domain ends sooner: a smaller step, as far as the ladder goes.
         k, at = np.argwhere(~np.isfinite(table))[0]
-        if at == 0 or step.step <= steps.rungs[0]:
-            offset = scheme.offsets[at - 1] * step.step if at else 0.0
-            return not_finite(bench, query, subject.evaluations, probes[k], float(offset))
+        offset = float(measure.offsets[at])
+        if offset == 0 or step.step <= steps.rungs[0]:
+            return not_finite(bench, query, subject.evaluations, probes[k], offset)
         step = replace(step, step=step.step / steps.ratio)
     trial, judged = trial.settled(trial.judge(probes, table), steps.ratio, float(steps.rungs[0]))
 

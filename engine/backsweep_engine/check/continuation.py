@@ -1,7 +1,8 @@
 """The complex step's evaluation: a graph at x + i h v, each op by its analytic continuation.
 
 A judge's evaluation only, of first derivatives: no graph holds complex numbers. What lies between the moving inputs
-and the outputs must have a `continuation` in the op table; all else runs as it always does, on real parts. What
+and the outputs must have a `continuation` in the op table, or hold graphs of such (entered.py: loops and choices); all else runs
+as it always does, on real parts. A comparison that a `where` reads has none; one that says what runs needs none. What
 was stopped (stop_gradient) is a constant here as it is in a derivative: that it is one, only differences can judge.
 """
 
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
+from ..execute.executor import Stop
 from ..execute.program import alone
 from ..graph import Graph, Node
 from ..ops.op import Structured, lookup
 from ..transforms.derive import floating_outputs
 from ..transforms.expand import expand
+from ..transforms.remember import remembered
 from ..transforms.rewrite import as_tuple, positions
 from ..transforms.simplify import simplify
+from .entered import ENTERED, Held, controls, entered, held
 from .probe import Bench, Probe
 
 Array = np.ndarray[Any, Any]
@@ -30,13 +34,17 @@ _STEP = 2.0**-100
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """A graph all of whose active nodes have continuations; `active`: those between the wrt inputs and the outputs."""
+    """A graph whose active nodes, those between the wrt inputs and the outputs, all continue; `moving`: which inputs do.
+
+    `bends`: it may have kinks: what runs depends on what moves, or an active op has some.
+    """
 
     graph: Graph
-    active: tuple[bool, ...]
+    moving: tuple[bool, ...]
+    bends: bool
 
     def derivative(self, bench: Bench, probe: Probe, offset: float) -> float:
-        """<u, J v> at x + offset v."""
+        """<u, J v> at x + offset v; NaN where a loop does not end."""
         lines = bench.lines
         inputs: list[Array] = lines.moved(bench.point, probe, offset)
         direction, at = lines.direction(probe), 0
@@ -45,8 +53,13 @@ class Continued:
             part = direction[at : at + type.size].reshape(type.shape)
             inputs[i] = inputs[i].astype(np.float64) + 1j * _STEP * part
             at += type.size
-        with np.errstate(all="ignore"):
-            results = _run(self.graph, inputs, self.active)
+        try:
+            with np.errstate(all="ignore"):
+                results = _run(Held(self.graph, self.moving), inputs, bench.stop)
+        except GraphError as error:
+            if error.reason != "LOOP_CAP":
+                raise
+            return float("nan")
         weight, total, at = lines.weight(probe), 0.0, 0
         for o in floating_outputs(lines.graph):
             y = np.asarray(results[o])
@@ -59,41 +72,51 @@ class Continued:
 def continued(graph: Graph, wrt: Sequence[str]) -> Continued:
     """Raises GraphError, with the node, where an active node has no continuation."""
     spelled = expand(simplify(graph))
-    active = _active(spelled, positions(spelled, wrt))
-    _require(spelled, active, None)
-    return Continued(spelled, tuple(active))
+    inputs = positions(spelled, wrt)
+    moving = tuple([i in inputs for i in range(spelled.arity)])
+    return Continued(spelled, moving, _require(Held(spelled, moving), None))
 
 
-def _active(graph: Graph, inputs: Sequence[int]) -> list[bool]:
-    """Which nodes the inputs reach and the floating outputs need, where stop_gradient lets nothing through."""
-    moving, needed = [False] * len(graph.nodes), [False] * len(graph.nodes)
-    for i in inputs:
-        moving[i] = True
-    for i in range(graph.arity, len(graph.nodes)):
-        node = graph.nodes[i]
-        moving[i] = node.op != "stop_gradient" and any(moving[ref.node] for ref in node.operands)
-    for ref, type in zip(graph.outputs, graph.output_types, strict=True):
-        needed[ref.node] |= type.is_float
+@remembered
+def _moving(graph: Graph, inputs: Sequence[bool]) -> list[bool]:
+    """Which nodes the moving inputs reach, where stop_gradient lets nothing through."""
+    moving = list(inputs)
+    for node in graph.nodes[graph.arity :]:
+        moving.append(node.op != "stop_gradient" and any(moving[ref.node] for ref in node.operands))
+    return moving
+
+
+def _outputs(graph: Graph, inputs: Sequence[bool]) -> list[bool]:
+    moving = _moving(graph, tuple(inputs))
+    return [moving[ref.node] for ref in graph.outputs]
+
+
+@remembered
+def _active(graph: Graph, inputs: Sequence[bool], carries: int) -> list[bool]:
+    """Which nodes move and are needed by the floating outputs, or by what is carried on."""
+    needed = [False] * len(graph.nodes)
+    for o, (ref, type) in enumerate(zip(graph.outputs, graph.output_types, strict=True)):
+        needed[ref.node] |= type.is_float or o < carries
     for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
         if needed[i] and graph.nodes[i].op != "stop_gradient":
-            for ref in graph.nodes[i].operands:
+            for ref in graph.nodes[i].operands[controls(graph.nodes[i]) :]:
                 needed[ref.node] = True
-    return [m and n for m, n in zip(moving, needed, strict=True)]
+    return [m and n for m, n in zip(_moving(graph, inputs), needed, strict=True)]
 
 
-_ENTERED = {"checkpoint": "body", "custom": "primal"}
-"""Ops that run a graph they hold, once, on their operands: by the attribute that holds it."""
-
-
-def _require(graph: Graph, active: Sequence[bool], origin: int | None) -> None:
+def _require(within: Held, origin: int | None) -> bool:
+    """Whether it may have kinks. `origin`: the submitted node that holds it, None of the main graph."""
+    graph, bends = within.graph, False
+    moving, active = _moving(graph, within.moving), _active(graph, within.moving, within.carries)
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
         if not active[i]:
             continue
-        if node.op in _ENTERED:
-            inner = _entered(node)
-            within = [k for k, ref in enumerate(node.operands) if active[ref.node]]
-            _require(inner, _active(inner, within), node.origin if origin is None else origin)
+        operands = [moving[ref.node] for ref in node.operands]
+        bends |= any(operands[: controls(node)]) or node.op == "while_loop" or bool(lookup(node.op).kinks)
+        if node.op in ENTERED:
+            for inner in held(node, operands, _outputs):
+                bends |= _require(inner, node.origin if origin is None else origin)
         elif lookup(node.op).continuation is None or not all(t.is_float for t in node.types):
             raise GraphError(
                 "the complex step cannot pass an op that has no analytic continuation",
@@ -104,31 +127,39 @@ def _require(graph: Graph, active: Sequence[bool], origin: int | None) -> None:
                 allowed="central2, central4, central6, richardson or taylor",
                 hint="choose another judge",
             )
+    return bends
 
 
-def _entered(node: Node) -> Graph:
-    held = dict(node.attributes)[_ENTERED[node.op]]
-    assert isinstance(held, Graph)
-    return held
-
-
-def _run(graph: Graph, inputs: Sequence[Array], active: Sequence[bool]) -> list[Array]:
+def _run(within: Held, inputs: Sequence[Array], stop: Stop) -> list[Array]:
+    graph = within.graph
+    active = _active(graph, within.moving, within.carries)
     values: list[Any] = [(x,) for x in inputs]
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
-        values.append(_applied(graph, node, [values[ref.node][ref.result] for ref in node.operands], active[i]))
+        operands = [values[ref.node][ref.result] for ref in node.operands]
+        values.append(_continued(within, node, operands, stop) if active[i] else _real(graph, node, operands))
     return [np.asarray(values[ref.node][ref.result]) for ref in graph.outputs]
 
 
-def _applied(graph: Graph, node: Node, operands: Sequence[Array], active: bool) -> tuple[Any, ...]:
-    op, attributes = lookup(node.op), dict(node.attributes)
-    if active and node.op in _ENTERED:
-        inner = _entered(node)
-        return tuple(_run(inner, operands, _active(inner, [k for k, x in enumerate(operands) if np.iscomplexobj(x)])))
-    if active and op.continuation is not None:
-        return as_tuple(op.continuation(*operands, **attributes))
+def _continued(within: Held, node: Node, operands: Sequence[Array], stop: Stop) -> tuple[Any, ...]:
+    if node.op not in ENTERED:
+        op = lookup(node.op)
+        assert op.continuation is not None, f"{node.op} was required to have one"
+        return as_tuple(op.continuation(*operands, **dict(node.attributes)))
+    moving = _moving(within.graph, within.moving)
+    known = {id(inner.graph): inner for inner in held(node, [moving[ref.node] for ref in node.operands], _outputs)}
+
+    def run(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
+        return _run(known.get(id(graph)) or Held(graph, (False,) * graph.arity), inputs, stop)
+
+    return tuple(entered(node, operands, run, stop))
+
+
+def _real(graph: Graph, node: Node, operands: Sequence[Array]) -> tuple[Any, ...]:
+    """As it always runs, on real parts."""
+    op = lookup(node.op)
     real = [np.ascontiguousarray(x.real).reshape(np.shape(x)) if np.iscomplexobj(x) else x for x in operands]
     if isinstance(op.derivative, Structured):
         return tuple(alone(graph, node).run([np.asarray(x, order="C") for x in real]))
     assert op.apply is not None, f"{node.op} should have been expanded"
-    return as_tuple(op.apply(*real, **attributes))
+    return as_tuple(op.apply(*real, **dict(node.attributes)))

@@ -36,8 +36,11 @@ _UNEXPLAINED = 100.0
 _PLATEAU = 2.0**-20
 """Plateaus are taken for rounding if their height is at most this part of all that the function changes."""
 
-_MAX_RUNGS = 13
+MAX_RUNGS = 13
 """With 7 more values of the scout, 24 of four windows and 3 of a derivative of ours: 60 evaluations in all."""
+
+MAX_SCOUTED = 1 + 2 * MAX_RUNGS + 6
+"""Values of the scout at most: the point, the rungs on both sides, and what the noise table adds."""
 
 _STAYS = 0.8
 """An even part that keeps this much of itself at half the step does not vanish with it (a kink's keeps 0.5, a
@@ -85,7 +88,7 @@ def ladder(point: Array, epsilon: float) -> Ladder:
     exact = large * 2.0 ** (10 - bits)
     bottom = max(min(top * 2.0**-span, min(middle, 1.0) * 2.0**-reach), exact)
     octaves = int(np.log2(top / bottom))
-    while octaves // gap + 1 > _MAX_RUNGS:
+    while octaves // gap + 1 > MAX_RUNGS:
         gap += 1
     count = octaves // gap + 1
     rungs = top * 2.0 ** (-gap * np.arange(count - 1.0, -1.0, -1.0))

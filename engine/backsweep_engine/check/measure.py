@@ -29,6 +29,11 @@ class Measure(Protocol):
     @property
     def step(self) -> Step: ...
 
+    @property
+    def offsets(self) -> Array:
+        """Where the columns of `values` were evaluated, in units of a probe's scale."""
+        ...
+
     def values(self, probes: Sequence[Probe]) -> Array:
         """What was evaluated, one row a probe, the value at the point first where differences are taken."""
         ...
@@ -52,11 +57,14 @@ class Differences:
     epsilon: float
     here: float | None
 
+    @property
+    def offsets(self) -> Array:
+        return np.concatenate([[0.0], self.scheme.offsets * self.step.step])
+
     def values(self, probes: Sequence[Probe]) -> Array:
-        offsets = self.scheme.offsets * self.step.step
         if self.here is None:
-            return self.bench.along(probes, np.concatenate([[0.0], offsets]))
-        return np.insert(self.bench.along(probes, offsets), 0, self.here, axis=1)
+            return self.bench.along(probes, self.offsets)
+        return np.insert(self.bench.along(probes, self.offsets[1:]), 0, self.here, axis=1)
 
     def estimates(self, probes: Sequence[Probe], values: Array) -> Estimates:
         alone = np.array([p.alone for p in probes], bool)
@@ -72,7 +80,7 @@ class Differences:
         ]
         return merged(found, len(probes))
 
-    def finer(self, ratio: float, smallest: float) -> Measure | None:
+    def finer(self, ratio: float, smallest: float) -> Differences | None:
         step = self.step.step / ratio
         return replace(self, step=replace(self.step, step=step)) if step >= smallest else None
 
@@ -87,6 +95,9 @@ class ComplexStep:
     (Squire and Trapp, SIAM Review 1998.) What is left is the rounding of the imaginary part. It is measured like
     that of values: the same derivative at nine points so near each other that a smooth one shows only noise
     in its fourth differences. `noise`: the bound so found, of direction 0, relative to the largest there.
+
+    One step sees neither a kink nor a jump. Where the graph may have some (Continued.bends) `beside` looks for them,
+    along the first probe of a round, for all of it.
     """
 
     bench: Bench
@@ -94,25 +105,38 @@ class ComplexStep:
     step: Step
     epsilon: float
     noise: float
+    beside: Differences | None
+
+    @property
+    def offsets(self) -> Array:
+        return np.zeros(1) if self.beside is None else np.append(self.beside.offsets, 0.0)
 
     def values(self, probes: Sequence[Probe]) -> Array:
         self.bench.evaluations += len(probes)
-        return np.array([[self.continued.derivative(self.bench, probe, 0.0)] for probe in probes])
+        found = np.array([[self.continued.derivative(self.bench, probe, 0.0)] for probe in probes])
+        return found if self.beside is None else np.hstack([self.beside.values(probes[:1]).repeat(len(probes), axis=0), found])
 
     def estimates(self, probes: Sequence[Probe], values: Array) -> Estimates:
-        found, nothing = values[:, 0], np.zeros(len(values))
+        found, nothing = values[:, -1], np.zeros(len(values))
         rounding = np.maximum(self.noise, 8 * self.epsilon * np.abs(found))
         yes = np.ones(len(values), bool)
-        return Estimates(found, nothing, rounding, nothing, rounding, yes, np.abs(found))
+        alone = Estimates(found, nothing, rounding, nothing, rounding, yes, np.abs(found))
+        if self.beside is None:
+            return alone
+        seen = self.beside.estimates(probes[:1], values[:1, :-1])
+        jump, bound, settles = (column.repeat(len(values)) for column in (seen.jump, seen.jump_bound, seen.converging))
+        return replace(alone, jump=jump, jump_bound=bound, converging=settles)
 
     def finer(self, ratio: float, smallest: float) -> Measure | None:
-        return None
+        beside = None if self.beside is None else self.beside.finer(ratio, smallest)
+        return None if beside is None else replace(self, beside=beside, step=beside.step)
 
 
-def complex_step(bench: Bench, continued: Continued, step: Step, spacing: float, epsilon: float) -> ComplexStep:
-    """The measure, its noise found along direction 0 at offsets of `spacing`."""
+def complex_step(beside: Differences, continued: Continued, spacing: float) -> ComplexStep:
+    """The measure, its noise found along direction 0 at offsets of `spacing`. `beside`: the differences that would be taken without it."""
+    bench, epsilon = beside.bench, beside.epsilon
     bench.evaluations += _TABLE.size
     table = np.array([continued.derivative(bench, bench.lines.whole(0), offset) for offset in _TABLE * spacing])
     finite = bool(np.isfinite(table).all())
     noise = max(NOISE_FACTOR * noise_deviation(table), 8 * epsilon * float(np.abs(table).max())) if finite else 0.0
-    return ComplexStep(bench, continued, step, epsilon, noise)
+    return ComplexStep(bench, continued, beside.step, epsilon, noise, beside if continued.bends else None)

@@ -21,9 +21,9 @@ from ..execute.executor import Block
 from ..execute.gather import Compressed
 from ..graph import Graph, Type
 from ..ops.control import runs_forward
-from ..plan.make import Ask, make_plan, require_within, seed_name
-from ..plan.plan import Axis
-from ..query import Gradient, Hessian, Hvp, Jacobian, Jvp, Vjp
+from ..plan.make import Ask, Budget, make_plan, require_within, seed_name
+from ..plan.plan import Axis, Plan
+from ..query import Gradient, Hessian, Hvp, Jacobian, Jvp, Query, Vjp
 from ..query import Subject as Judged
 from ..transforms import derive
 from ..transforms.expand import expand
@@ -68,6 +68,12 @@ def _claims(pairs: Sequence[tuple[float, float]]) -> Claims:
     return Claims(value, spread)
 
 
+@lru_cache(maxsize=16)
+def plan_query(graph: Graph, query: Query, seeds: tuple[tuple[str, Type], ...], budget: Budget) -> Plan:
+    """The plan of one query of ours, by the types of its seeds. Kept, the few a check needs: what it promises is told before it runs."""
+    return make_plan(graph, [Ask(query, dict(seeds))], budget)
+
+
 @dataclass(frozen=True, slots=True)
 class GradientOf:
     """A gradient: its entries over the concatenated ravel of the wrt inputs."""
@@ -93,7 +99,7 @@ def given_gradient(lines: Lines, given: Mapping[str, Array]) -> GradientOf:
 
 def own_gradient(bench: Bench) -> GradientOf:
     lines = bench.lines
-    plan = make_plan(lines.graph, [Ask(Gradient(lines.wrt), {})], bench.budget)
+    plan = plan_query(lines.graph, Gradient(lines.wrt), (), bench.budget)
     require_within(plan.promise, bench.budget)
     parts = {b.part: b.array for b in bench.executor.blocks(plan, bench.point, bench.stop)}
     return GradientOf(lines, np.concatenate([parts[k].reshape(-1).astype(np.float64) for k in range(len(lines.wrt))]), 1)
@@ -195,7 +201,7 @@ class Matrix:
 
 def own_matrix(bench: Bench, graph: Graph, query: Jacobian | Hessian) -> Array:
     """A matrix asked of `graph` at the point, as it would be answered: at once, swept, or recovered from colours."""
-    plan = make_plan(graph, [Ask(query, {})], bench.budget)
+    plan = plan_query(graph, query, (), bench.budget)
     require_within(plan.promise, bench.budget)
     columns = sum(graph.input_types[i].size for i in positions(graph, query.wrt))
     rows = columns if isinstance(query, Hessian) else sum(t.size for t in graph.output_types)
@@ -227,8 +233,7 @@ def run_seeds(bench: Bench, graph: Graph, query: Jvp | Vjp | Hvp, names: Sequenc
     for name, type in zip(names, types, strict=True):
         cut[name] = np.ascontiguousarray(seeds[:, at : at + type.size].astype(type.dtype).reshape(len(seeds), *type.shape))
         at += type.size
-    asked = Ask(query, {name: Type(a.dtype, a.shape) for name, a in cut.items()})
-    plan = make_plan(graph, [asked], bench.budget)
+    plan = plan_query(graph, query, tuple([(name, Type(a.dtype, a.shape)) for name, a in cut.items()]), bench.budget)
     require_within(plan.promise, bench.budget)
     seeded = {seed_name(0, name): a for name, a in cut.items()}
     blocks = sorted(bench.executor.blocks(plan, {**bench.point, **seeded}, bench.stop), key=lambda b: b.start)
@@ -244,11 +249,11 @@ def is_forward(lines: Lines, subject: Judged, probe: Probe) -> bool:
     """Every other direction is asked of forward mode, where there is one, or all of them as the subject says."""
     if subject in ("jvp", "vjp"):
         return subject == "jvp"
-    return probe.direction % 2 == 0 and _has_forward(lines.graph, lines.wrt)
+    return probe.direction % 2 == 0 and has_forward(lines.graph, lines.wrt)
 
 
 @lru_cache(maxsize=64)
-def _has_forward(graph: Graph, wrt: tuple[str, ...]) -> bool:
+def has_forward(graph: Graph, wrt: tuple[str, ...]) -> bool:
     return runs_forward(derive.jvp(graph, positions(graph, wrt)))
 
 

@@ -79,9 +79,10 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """As it would be written: x[1, 2], or y by x[1, 2] where there are several outputs."""
+        """As it would be written: x[1, 2]; y by x[1, 2] where there are several outputs, output[3] by x[1, 2] in the only one."""
         entry = self.input + (f"[{', '.join(map(str, self.index))}]" if self.index else "")
-        return f"{self.output} by {entry}" if self.output else entry
+        output = "output" * self.output.startswith("[") + self.output
+        return f"{output} by {entry}" if output else entry
 
     def __str__(self) -> str:
         text = f"{self.place}: got {self.got:.9g}, expected {self.expected:.9g} (bound {self.bound:.2g})"

@@ -4,40 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
 from ..errors import Cancelled
 from ..graph import Graph
-from ..plan.plan import Axis, Plan, Sweep, Tier
+from ..plan.plan import Axis, Plan, Sweep
 from ..plan.seeds import made
+from ..stopping import stoppable
 from ..transforms.batch import batch
+from ..transforms.remember import remembered
 from .executor import Array, Block, Once, Stop, Values
-from .program import Program, program_of
+from .program import program_of
 
 
-@lru_cache(maxsize=256)
-def batched(each: Graph, shared: int, width: int, tier: Tier) -> Program:
-    """The program of a block: `each` with `width` rows of the inputs after the first `shared`."""
+@remembered
+def of_block(each: Graph, shared: int, width: int) -> Graph:
+    """What a block runs: `each` with `width` rows of the inputs after the first `shared`."""
     mask = tuple(i >= shared for i in range(each.arity))
-    return program_of(replace(batch(each, mask, width), factors=each.factors), tier)
+    return replace(batch(each, mask, width), factors=each.factors)
 
 
 def once_of(plan: Plan) -> Once:
-    """`once` on the plan's tier. The program is looked up at each run, so that those in use are kept."""
-    graph, tier = plan.once, plan.tier
-
-    def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
-        return program_of(graph, tier).run(inputs, stop)
-
-    return run
+    """`once` on the plan's tier: who holds it holds its program, whatever is evicted meanwhile."""
+    return program_of(plan.once, plan.tier).ready()
 
 
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
     """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
     once = plan.once
-    results = once_of(plan)([values[name] for name in once.input_names], stop)
+    with stoppable(stop):
+        run = once_of(plan)
+    results = run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
@@ -56,7 +54,9 @@ def compute(sweep: Sweep, shared: Sequence[Array], rows: Sequence[Array], start:
     """One block: the pure function that local and cluster both call. Returns (stop - start, length)."""
     if not sweep.given:
         rows = (made(sweep.seeds, start, stop, sweep.length, sweep.each.input_types[-1].dtype),)
-    (array,) = batched(sweep.each, len(sweep.shared), stop - start, sweep.tier).run([*shared, *rows], halt)
+    with stoppable(halt):
+        program = program_of(of_block(sweep.each, len(sweep.shared), stop - start), sweep.tier)
+    (array,) = program.run([*shared, *rows], halt)
     return array
 
 

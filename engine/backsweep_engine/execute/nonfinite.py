@@ -18,18 +18,19 @@ from ..transforms.rewrite import as_tuple
 from .executor import Array
 from .program import alone
 
-FEW = 16
-"""Entries that are added up faster as Python's numbers than by a call of BLAS."""
+FEW, MANY = 16, 8192
+"""Up to so many entries are added up faster as Python's numbers than by BLAS; beyond so many BLAS would start threads, which cost more than they save."""
 
 
 def is_finite(array: Array) -> bool:
     if array.dtype.kind != "f":
         return True
     # A sum (of squares) is quick, and finite only if every entry is; where it overflows a second look decides.
-    if array.ndim == 1:
-        total = sum(array.tolist()) if array.size <= FEW else array.dot(array)
+    flat = array if array.ndim == 1 else array.reshape(-1)
+    if flat.size <= FEW:
+        total = sum(flat.tolist())
     else:
-        total = np.vdot(array, array) if array.ndim else array.item()
+        total = sum([float(part.dot(part)) for part in [flat[at : at + MANY] for at in range(0, flat.size, MANY)]]) if flat.size > MANY else flat.dot(flat)
     return math.isfinite(total) or bool(np.isfinite(array).all())
 
 

@@ -28,7 +28,32 @@ LN2, LN10 = math.log(2), math.log(10)
 pointwise("log2", np.log2, lambda y, x: (1 / (LN2 * x),), finite=False, flops=10, domain=POSITIVE, continuation=AS_APPLIED)
 pointwise("log10", np.log10, lambda y, x: (1 / (LN10 * x),), finite=False, flops=10, domain=POSITIVE, continuation=AS_APPLIED)
 pointwise("exp2", np.exp2, lambda y, x: (LN2 * y,), finite=False, flops=10, continuation=AS_APPLIED)
-pointwise("cbrt", np.cbrt, lambda y, x: (1 / (3 * y * y),), finite=False, flops=20, domain=POSITIVE, summary="the real cube root, of negative numbers too")
+
+
+def _cbrt_continued(x: Any) -> Any:
+    """That of the real root: of a number with a positive real part, or minus that of minus it."""
+    sign = np.where(np.real(x) < 0, -1.0, 1.0)
+    return sign * np.power(sign * x + 0j, 1 / 3)
+
+
+pointwise(
+    "cbrt",
+    np.cbrt,
+    lambda y, x: (1 / (3 * y * y),),
+    finite=False,
+    flops=20,
+    domain=POSITIVE,
+    summary="the real cube root, of negative numbers too",
+    continuation=_cbrt_continued,
+)
+
+
+def _logaddexp2_continued(x: Any, y: Any) -> Any:
+    """The larger, and the logarithm of what the smaller adds: which is which is told by real parts, and both ways are one function."""
+    d = np.where(np.real(x) < np.real(y), x - y, y - x)
+    return np.where(np.real(x) < np.real(y), y, x) + np.log1p(np.exp(LN2 * d)) / LN2
+
+
 pointwise(
     "logaddexp2",
     np.logaddexp2,
@@ -36,6 +61,7 @@ pointwise(
     arity=2,
     flops=25,
     summary="log2(2 ** x + 2 ** y), without overflow",
+    continuation=_logaddexp2_continued,
 )
 
 
@@ -82,7 +108,26 @@ def _arctan2_partials(z: Term, y: Term, x: Term) -> tuple[Term, Term]:
     return x / r / r, -(y / r) / r
 
 
-pointwise("arctan2", np.arctan2, _arctan2_partials, arity=2, finite=False, flops=25, domain=(REALS, POSITIVE), summary="the angle of (second, first operand)")
+def _arctan2_continued(y: Any, x: Any) -> Any:
+    """By the arctangent of the smaller over the larger, whose quarter is told by real parts: i y added to x would lose a small imaginary part."""
+    re_y, re_x = np.real(y), np.real(x)
+    steep = np.abs(re_y) > np.abs(re_x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angle = np.arctan(np.where(steep, -x, y) / np.where(steep, y, x))
+    return angle + np.where(steep, np.copysign(np.pi / 2, re_y), np.where(re_x < 0, np.copysign(np.pi, re_y), 0.0))
+
+
+pointwise(
+    "arctan2",
+    np.arctan2,
+    _arctan2_partials,
+    arity=2,
+    finite=False,
+    flops=25,
+    domain=(REALS, POSITIVE),
+    summary="the angle of (second, first operand)",
+    continuation=_arctan2_continued,
+)
 
 
 # Rounding: piecewise constant. NumPy leaves integers as they are.

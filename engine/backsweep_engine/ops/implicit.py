@@ -25,6 +25,7 @@ from .stacked import (
     SQUARE,
     SQUARES,
     column,
+    continued,
     dense_cost,
     diagonal,
     filled,
@@ -49,7 +50,7 @@ register(
         infer=square_infer,
         apply=filled(square_infer, stacked(np.linalg.inv)),
         derivative=Tangent(lambda y, x, t: -(y @ t[0] @ y)),  # [G 2.2.3]
-        continuation=np.linalg.inv,
+        continuation=continued(np.linalg.inv),
         batch=whole("inv"),
         cost=dense_cost(2),
         examples=(Example((SQUARE,)),),
@@ -122,6 +123,7 @@ register(
         infer=square_infer,
         apply=filled(square_infer, stacked(_cofactors)),
         derivative=Tangent(_cofactors_tangent),
+        continuation=continued(lambda a: np.linalg.det(a) * np.linalg.inv(a).T),
         batch=whole("cofactors"),
         cost=dense_cost(22, work=5.0),
         examples=(Example((SQUARE,)), Example((SQUARE.with_shape((1, 1)),))),
@@ -228,9 +230,9 @@ def _expm(a: Array) -> Array:
     SciPy's (1.17) is not used: on small matrices of norm 2 to 5 mpmath showed it off by some 1000 units in the last place.
     """
     finite = np.isfinite(a).all((-2, -1))[..., None, None]
-    a = np.where(finite, a, 0).astype(np.float64)
+    a = np.where(finite, a, 0).astype(np.complex128 if np.iscomplexobj(a) else np.float64)
     squarings = _squarings(a)
-    a = np.ldexp(a, -squarings)
+    a = a * np.ldexp(1.0, -squarings)
     a2 = a @ a
     a4 = a2 @ a2
     a6 = a4 @ a2
@@ -254,6 +256,14 @@ def _expm_frechet(a: Array, e: Array) -> Array:
     block[..., :n, :n] = block[..., n:, n:] = a
     block[..., :n, n:] = np.ldexp(e, -power)
     return np.ldexp(_expm(block)[..., :n, n:], power)
+
+
+def _expm_frechet_continued(a: Array, e: Array) -> Array:
+    n = a.shape[-1]
+    block = np.zeros((*a.shape[:-2], 2 * n, 2 * n), np.complex128)
+    block[..., :n, :n] = block[..., n:, n:] = a
+    block[..., :n, n:] = e
+    return _expm(block)[..., :n, n:]
 
 
 def _expm_frechet_tangent(y: Term, x: tuple[Term, ...], t: tuple[Term | None, ...]) -> Term:
@@ -283,6 +293,7 @@ register(
         infer=square_infer,
         apply=filled(square_infer, stacked(_expm)),
         derivative=Tangent(lambda y, x, t: call("expm_frechet", x[0], t[0])),
+        continuation=_expm,
         batch=whole("expm"),
         cost=dense_cost(40, work=10.0),
         examples=(Example((SQUARE,)),),
@@ -296,6 +307,7 @@ register(
         name="expm_frechet",
         infer=_pair_infer,
         apply=filled(_pair_infer, stacked(_expm_frechet)),
+        continuation=_expm_frechet_continued,
         derivative=Tangent(_expm_frechet_tangent, Transposes(lambda i, c, a, e: call("expm_frechet", T(a), c), operands=(1,))),
         batch=whole("expm_frechet"),
         cost=dense_cost(320, work=24.0),

@@ -17,6 +17,7 @@ from .build import aligned, broadcast, call, call_in, cast, common_builder, cons
 from .indexing import take
 from .op import (
     ANY,
+    BY_PARTS,
     HINTS,
     REALS,
     Cost,
@@ -149,6 +150,7 @@ for _name, _lower in {"tril": True, "triu": False}.items():
             infer=_triangle_infer,
             apply=_triangle(_lower),
             derivative=Transposes(lambda i, c, x, k, name=_name: call(name, c, k=k)),
+            continuation=BY_PARTS,
             batch=lambda mask, x, k, name=_name: call(name, x, k=k),
             # np.tri compares two lines of numbers as long as the sides.
             cost=lambda types, results, **_: Cost(0, 2 * results[0].nbytes, math.prod(types[0].shape[-2:]) + 16 * sum(types[0].shape[-2:])),

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import DTYPES, Type
 from .build import call, promoted
-from .op import ANY, AS_APPLIED, REALS, Example, Kind, Op, Transposes, elementwise_cost, free, register, require, require_axes, spells
+from .op import ANY, AS_APPLIED, BY_PARTS, REALS, Example, Kind, Op, Transposes, elementwise_cost, free, register, require, require_axes, spells
 from .pointwise import lifted
 from .shape import expand_dims, normal_axes, ravel, reshape
 from .term import Term
@@ -129,7 +129,7 @@ register(
         infer=_pad_infer,
         apply=_pad,
         derivative=Transposes(_unpad),
-        continuation=lambda x, **widths: _pad(np.real(x), **widths) + 1j * _pad(np.imag(x), **widths),
+        continuation=BY_PARTS,
         batch=lambda mask, x, low, high, interior: call("pad", x, low=(0, *low), high=(0, *high), interior=(0, *interior)),
         cost=elementwise_cost(0),
         examples=(Example((_MATRIX,), {"low": (1, 0), "high": (0, 2), "interior": (0, 1)}),),

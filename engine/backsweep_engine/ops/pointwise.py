@@ -140,8 +140,8 @@ pointwise(
 
 def _scale(p: Array, t: Array, out: Array = None) -> Array:
     product = np.multiply(p, t, out=out)
-    # One number tells the usual case, all finite; a sum that overflows only costs the second look.
-    if np.isfinite(np.add.reduce(product, None)):
+    # One number tells the usual case, all finite; a sum that overflows only costs the second look. Of what is stretched over the other, itself.
+    if t.all() if t.size < p.size else np.isfinite(np.add.reduce(p if p.size < t.size else product, None)):
         return product
     if out is None:
         return np.where(np.equal(t, 0), t, product)

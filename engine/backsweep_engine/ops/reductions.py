@@ -157,6 +157,16 @@ def _norm(x: Array, out: Array = None, *, axes: Ints, order: float) -> Array:
     return np.ldexp(root, exponent.reshape(np.shape(root)), out=out)
 
 
+def _norm_continued(x: Array, *, axes: Ints, order: float) -> Array:
+    """sum(x^p)^(1/p) of what has a positive real part, or minus it; entries at 0 add nothing."""
+    size = np.abs(np.real(x))
+    top = np.max(size, axes, keepdims=True, initial=0)
+    top = np.where(np.isfinite(top) & (top > 0), top, 1.0)
+    part = np.where(size > 0, np.where(np.real(x) < 0, -x, x), 0) / top
+    root = np.power(np.sum(part * part if order == 2 else np.power(part + 0j, order), axes) + 0j, 1 / order)
+    return root * top.reshape(root.shape)
+
+
 def _norm_tangent(y: Term, x: tuple[Term, ...], t: tuple[Term, ...], axes: Ints, order: float) -> Term:
     """d|x| = sum of sign(x) (|x| / y)**(order - 1) dx, of which x / y is order 2; all 0 at 0."""
     wide = spread(y, x[0].shape, axes)
@@ -174,6 +184,7 @@ register(
         infer=_norm_infer,
         apply=_norm,
         derivative=Tangent(_norm_tangent),
+        continuation=_norm_continued,
         batch=lambda mask, x, axes, order: call("norm", x, axes=tuple(a + 1 for a in axes), order=order),
         cost=lambda types, results, axes, order: Cost(
             (4 if order == 2 else 25) * types[0].size, types[0].nbytes * 4 + results[0].nbytes, types[0].nbytes + 10 * Type(FLOAT64, results[0].shape).nbytes

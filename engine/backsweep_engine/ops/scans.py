@@ -109,6 +109,14 @@ def _recurrence(a: Array, c: Array, out: Array = None, *, axis: int) -> Array:
     return out
 
 
+def _recurrence_continued(a: Array, c: Array, *, axis: int) -> Array:
+    a, c = (np.moveaxis(np.asarray(x, np.complex128), axis, 0) for x in (a, c))
+    b = c.copy()
+    for k in range(1, len(b)):
+        b[k] += a[k] * b[k - 1]
+    return np.moveaxis(b, 0, axis)
+
+
 def _recurrence_infer(types: tuple[Type, ...], axis: int) -> tuple[Type, ...]:
     require_same(types)
     require_dtype(types[0], FLOATS)
@@ -140,6 +148,7 @@ register(
         name="linear_recurrence",
         infer=_recurrence_infer,
         apply=_recurrence,
+        continuation=_recurrence_continued,
         derivative=Tangent(_recurrence_tangent, linear=Transposes(_recurrence_transpose, operands=(1,))),
         batch=lifted(lambda a, c, axis: call("linear_recurrence", a, c, axis=axis + 1)),
         cost=_recurrence_cost,

@@ -20,6 +20,7 @@ from .indexing import in_range, masks, rowwise, take_or_zero
 from .op import (
     ANY,
     BOOL,
+    BY_PARTS,
     HINTS,
     INTEGERS,
     NUMBERS,
@@ -90,6 +91,7 @@ register(
         infer=_update_infer,
         apply=_update,
         derivative=Transposes(_updated),
+        continuation=BY_PARTS,
         batch=lifted(lambda x, v, start, step: call("update", x, v, start=(0, *start), step=(1, *step))),
         cost=elementwise_cost(0),
         examples=(Example((Type(FLOAT64, (5, 4)), Type(FLOAT64, (2, 3))), {"start": (1, 0), "step": (2, 1)}),),
@@ -193,6 +195,7 @@ for _name, _write, _what in (
             infer=_scatter_infer,
             apply=_scattered(_write),
             derivative=Transposes(_unscatter, operands=(0, 2)) if _name == "scatter_set" else Tangent(_extreme_tangent),
+            continuation=BY_PARTS if _name == "scatter_set" else None,
             batch=_scatter_batch(_name),
             cost=_scatter_cost,
             examples=(Example(_INDEXED, {"axis": 1}),),

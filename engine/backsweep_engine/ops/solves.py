@@ -22,6 +22,7 @@ from .stacked import (
     NONSINGULAR,
     SQUARE,
     columns,
+    continued,
     dense_cost,
     filled,
     one_by_one,
@@ -83,7 +84,7 @@ register(
             _residual("solve", lambda t, y: t[0] @ y, 1),
             Transposes(lambda i, c, a, b: call("solve", T(a), c), operands=(1,)),
         ),
-        continuation=np.linalg.solve,
+        continuation=continued(np.linalg.solve),
         batch=solve_batch("solve", 1),
         cost=dense_cost(2 / 3),
         examples=(Example((SQUARE, COLUMNS)), Example((SQUARE.with_shape((2, 3, 3)), COLUMNS.with_shape((2, 3, 1))))),
@@ -110,6 +111,13 @@ def _trsm(outs: tuple[Array, ...], a: Array, b: Array, *, lower: bool, transpose
             out[...] = x.T
 
 
+def _triangular_continued(a: Array, b: Array, *, lower: bool, transposed: bool, unit_diagonal: bool) -> Array:
+    part = np.tril(a) if lower else np.triu(a)
+    if unit_diagonal:
+        part = part + np.diag(1 - np.diagonal(part))
+    return np.linalg.solve(part.T if transposed else part, b)
+
+
 def _dtriangle(t: tuple[Term, ...], y: Term, lower: bool, transposed: bool, unit_diagonal: bool) -> Term:
     part = triangle(t[0], lower, diagonal=not unit_diagonal)
     return (T(part) if transposed else part) @ y
@@ -125,6 +133,7 @@ register(
         infer=solved_infer,
         apply=filled(solved_infer, one_by_one(_trsm, (2, 2))),
         derivative=Tangent(_residual("triangular_solve", _dtriangle, 1), Transposes(_triangular_transpose, operands=(1,))),
+        continuation=continued(_triangular_continued),
         batch=solve_batch("triangular_solve", 1),
         cost=dense_cost(0, work=0.0),
         examples=(Example((SQUARE, COLUMNS), {"lower": True, "transposed": False, "unit_diagonal": False}),),
@@ -159,6 +168,15 @@ def _gtsv(outs: tuple[Array, ...], low: Array, d: Array, up: Array, b: Array) ->
     out[...] = np.nan if info else x
 
 
+def _tridiagonal_continued(low: Array, d: Array, up: Array, b: Array) -> Array:
+    """As one dense solve each: a judge has the time, and pivots as it should."""
+    n = d.shape[-1]
+    wide = np.zeros((*d.shape, n), np.complex128)
+    i = np.arange(n)
+    wide[..., i, i], wide[..., i[1:], i[:-1]], wide[..., i[:-1], i[1:]] = d, low, up
+    return continued(np.linalg.solve)(wide, b)
+
+
 def tridiagonal_product(low: Term | None, d: Term | None, up: Term | None, y: Term) -> Term:
     """The matrix of these diagonals (None: zeros) times y."""
     *lead, n, k = y.shape
@@ -188,6 +206,7 @@ register(
             _residual("tridiagonal_solve", lambda t, y: tridiagonal_product(t[0], t[1], t[2], y), 3),
             Transposes(lambda i, c, low, d, up, b: call("tridiagonal_solve", up, d, low, c), operands=(3,)),
         ),
+        continuation=_tridiagonal_continued,
         batch=solve_batch("tridiagonal_solve", 3),
         cost=lambda types, results: Cost(8 * results[0].size, sum(t.nbytes for t in types) + results[0].nbytes, 2 * sum(t.nbytes for t in types)),
         examples=(Example((Type(FLOAT64, (3,)), _VECTOR, Type(FLOAT64, (3,)), Type(FLOAT64, (4, 2)))),),

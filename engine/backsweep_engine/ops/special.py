@@ -116,6 +116,7 @@ pointwise(
     copies=1,
     summary="phi(x) / Phi(x) of the normal law, the derivative of log_ndtr",
     public=True,
+    continuation=AS_APPLIED,
 )
 pointwise(
     "mean_excess",
@@ -126,6 +127,7 @@ pointwise(
     masks=1,
     summary="x + phi(x) / Phi(x), the mean of x - Z for a normal Z below x, without cancellation",
     public=True,
+    continuation=AS_APPLIED,
 )
 pointwise(
     "truncated_variance",
@@ -137,11 +139,19 @@ pointwise(
     masks=1,
     summary="the variance of a normal Z below x, without cancellation",
     public=True,
+    continuation=AS_APPLIED,
 )
 
 # Logistic and entropies. 0 log 0 = 0.
 
-special("logit", lambda y, x: (1 / (x * (1 - x)),), "log(x / (1 - x)), the inverse of sigmoid", domain=Domain(0.0, 1.0), finite=False)
+special(
+    "logit",
+    lambda y, x: (1 / (x * (1 - x)),),
+    "log(x / (1 - x)), the inverse of sigmoid",
+    domain=Domain(0.0, 1.0),
+    finite=False,
+    continuation=lambda x: np.log(x) - np.log1p(-x),
+)
 
 
 def _quotient(x: Term, y: Term) -> Term:
@@ -161,9 +171,38 @@ special(
     finite=False,
     continuation=AS_APPLIED,
 )
-special("entr", lambda y, x: (-1 - np.log(x),), "-x log(x), and 0 at 0", domain=POSITIVE, finite=False)
-special("rel_entr", lambda z, x, y: (1 + np.log(x / y), -_quotient(x, y)), "x log(x / y), and 0 at x = 0", arity=2, domain=POSITIVE, finite=False)
-special("kl_div", lambda z, x, y: (np.log(x / y), 1 - _quotient(x, y)), "x log(x / y) - x + y", arity=2, domain=POSITIVE, finite=False)
+
+
+def _x_log(x: Array, y: Array) -> Array:
+    return kernel("xlogy")(x, y)
+
+
+special(
+    "entr",
+    lambda y, x: (-1 - np.log(x),),
+    "-x log(x), and 0 at 0",
+    domain=POSITIVE,
+    finite=False,
+    continuation=lambda x: -_x_log(x, x),
+)
+special(
+    "rel_entr",
+    lambda z, x, y: (1 + np.log(x / y), -_quotient(x, y)),
+    "x log(x / y), and 0 at x = 0",
+    arity=2,
+    domain=POSITIVE,
+    finite=False,
+    continuation=lambda x, y: _x_log(x, x) - _x_log(x, y),
+)
+special(
+    "kl_div",
+    lambda z, x, y: (np.log(x / y), 1 - _quotient(x, y)),
+    "x log(x / y) - x + y",
+    arity=2,
+    domain=POSITIVE,
+    finite=False,
+    continuation=lambda x, y: _x_log(x, x) - _x_log(x, y) - x + y,
+)
 
 # Gamma.
 
@@ -230,8 +269,30 @@ def _beta_partials(x: Term, y: Term) -> tuple[Term, Term]:
     return call("digamma", x) - whole, call("digamma", y) - whole
 
 
-special("betaln", lambda z, x, y: _beta_partials(x, y), "log |beta(x, y)|", arity=2, domain=POSITIVE, finite=False, flops=100)
-special("beta", lambda z, x, y: tuple(z * p for p in _beta_partials(x, y)), "gamma(x) gamma(y) / gamma(x + y)", arity=2, domain=POSITIVE, finite=False)
+def _betaln_continued(x: Array, y: Array) -> Array:
+    log_gamma = kernel("loggamma")
+    return log_gamma(x) + log_gamma(y) - log_gamma(x + y)
+
+
+special(
+    "betaln",
+    lambda z, x, y: _beta_partials(x, y),
+    "log |beta(x, y)|",
+    arity=2,
+    domain=POSITIVE,
+    finite=False,
+    flops=100,
+    continuation=_betaln_continued,
+)
+special(
+    "beta",
+    lambda z, x, y: tuple(z * p for p in _beta_partials(x, y)),
+    "gamma(x) gamma(y) / gamma(x + y)",
+    arity=2,
+    domain=POSITIVE,
+    finite=False,
+    continuation=lambda x, y: np.exp(_betaln_continued(x, y)),
+)
 
 
 def _multigammaln(x: Any, dimension: int) -> Any:

@@ -95,6 +95,25 @@ def stacked(function: Callable[..., Any], reads: Callable[[Array], Array] = lamb
     return fill
 
 
+def continued(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A continuation from function(a, *others, **attributes) of single matrices, NaN where it raises LinAlgError."""
+
+    def continuation(a: Array, *others: Array, **attributes: Any) -> Array:
+        x = (a, *others)
+        results = [_or_nan(function, [v[index] for v in x], attributes) for index in np.ndindex(*a.shape[:-2])]
+        # Every such function yields matrices of the last operand's shape.
+        return np.array(results, np.complex128).reshape(x[-1].shape)
+
+    return continuation
+
+
+def _or_nan(function: Callable[..., Array], x: list[Array], attributes: Any) -> Array:
+    try:
+        return function(*x, **attributes)
+    except np.linalg.LinAlgError:
+        return np.full(x[-1].shape, np.nan)
+
+
 def one_by_one(function: Callable[..., None], ranks: tuple[int, ...]) -> Callable[..., None]:
     """A fill from function(outs, *x, **attributes) on single operands, of these ranks."""
 

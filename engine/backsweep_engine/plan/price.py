@@ -47,7 +47,7 @@ def _calls(node: Node) -> int:
     runs = derivative.runs(**dict(node.attributes))
     loop = scalar_loop(node) if node.op in ("scan", "while_loop") else None
     if loop is not None:
-        return runs[-1][0] * round(loop.body.seconds * FLOPS_A_SECOND)
+        return runs[-1][0] * round(loop.seconds * FLOPS_A_SECOND)
     return sum(trips * max(_within(g) for g in graphs) for trips, graphs in runs)
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backsweep_engine.check.check import check, plan_check
+from backsweep_engine.check.check import check
+from backsweep_engine.check.rounds import plan_check
 from backsweep_engine.check.verdict import Outcome
 from backsweep_engine.errors import Cancelled, OverBudget
 from backsweep_engine.execute.executor import never

@@ -34,8 +34,7 @@ def section(result: Result, at: int) -> Markup:
     if result.verdict is not None:
         facts += _facts(result.verdict, spec.gradient)
         body += _evidence(result.verdict)
-    if result.scene is not None:
-        body.append(picture(result.scene))
+    body += [picture(scene) for scene in result.scenes]
     rows = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts]
     opened = result.status in (Status.WRONG, Status.FAILED, Status.CANNOT_TELL)
     return tag("details", headline, *body, tag("dl", *rows), id=f"case-{at}", class_=f"case {kind(result.status)}", open=opened)
@@ -72,18 +71,22 @@ def _evidence(v: Verdict) -> list[Content]:
 
 
 def _worst(entries: Sequence[Entry]) -> Markup:
-    heads = [tag("th", head, scope="col") for head in ("entry", "expected", "got", "ratio", "bound", "likely slip")]
+    """Where the page is narrow the style turns each row into lines, with the head of its column before each."""
+    heads = ("expected", "got", "ratio", "bound", "likely slip")
     rows = []
     for e in entries:
-        figures = [tag("td", f"{x:.9g}", class_="figure") for x in (e.expected, e.got)] + [tag("td", number(x), class_="figure") for x in (e.ratio, e.bound)]
-        rows.append(tag("tr", tag("th", tag("code", e.place), scope="row"), *figures, tag("td", e.slip.value if e.slip else "")))
-    table = tag("table", tag("caption", "Worst entries"), tag("thead", tag("tr", *heads)), tag("tbody", *rows))
+        texts = (f"{e.expected:.9g}", f"{e.got:.9g}", number(e.ratio), number(e.bound), e.slip.value if e.slip else "–")
+        cells = [tag("td", text, data_head=head, class_=None if head == heads[-1] else "figure") for head, text in zip(heads, texts, strict=True)]
+        rows.append(tag("tr", tag("th", tag("code", e.place), scope="row"), *cells))
+    columns = [tag("th", head, scope="col", class_=None if head in ("entry", heads[-1]) else "figure") for head in ("entry", *heads)]
+    table = tag("table", tag("caption", "Worst entries"), tag("thead", tag("tr", *columns)), tag("tbody", *rows), class_="worst")
     return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="Worst entries")
 
 
 def _curve(curve: Curve) -> Markup | None:
     finite = [(e, h) for h, e in zip(curve.steps, curve.errors, strict=True) if math.isfinite(e)]
     least = f"The error is least, {number(min(finite)[0])}, at step {number(min(finite)[1])}; the judge chose {number(curve.step)}." if finite else ""
+    least = f"The error is 0 at every step; the judge chose {number(curve.step)}." if finite and not any(e for e, _ in finite) else least
     series = [
         Series("error |difference − claim|", curve.steps, curve.errors, "error", marks=True),
         Series("truncation bound", curve.steps, curve.truncation_bounds, "truncation"),
@@ -97,7 +100,7 @@ def _taylor(tests: Sequence[Taylor]) -> Markup | None:
     shown = tests[:4]
     series = []
     for t in shown:
-        order = f": order {t.order:.2f}" if math.isfinite(t.order) else ""
+        order = f": order {t.order:.2f}" if t.fitted > 1 else ""
         series.append(Series(f"direction {t.direction}{order}", t.steps, t.remainders, "error", marks=True))
     first = shown[0]
     series.append(Series("round-off bound", first.steps, first.roundoff_bounds, "roundoff"))
@@ -105,6 +108,6 @@ def _taylor(tests: Sequence[Taylor]) -> Markup | None:
     if top:
         h0, r0 = max(top)
         series.append(Series(f"order {first.expected}, as it should be", first.steps, [r0 * (h / h0) ** first.expected for h in first.steps], "slope"))
-    orders = ", ".join(f"{t.order:.2f}" for t in tests if math.isfinite(t.order))
-    told = f"Observed order {orders} over {first.fitted} steps; expected {first.expected}." if orders else "No step has a remainder above its round-off bound."
+    orders = ", ".join(f"{t.order:.2f}" for t in tests if t.fitted > 1)
+    told = f"Observed order {orders} over {first.fitted} steps; expected {first.expected}." if orders else "No order: the remainders lie within their bound."
     return plot("Taylor remainder against step", told, "step", "remainder", series)

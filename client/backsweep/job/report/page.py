@@ -16,6 +16,11 @@ from ..results import Result, Status, counts, summary
 from .case import badge, kind, section
 from .markup import Markup, joined, tag
 
+_GUIDE = (
+    "In the curves of a case: where a derivative is right its error falls towards the two bounds and rises with them again, a U; where it is wrong "
+    "the error stays level. The Taylor remainder of a right one runs along the line of order 2, of a wrong one it bends to order 1."
+)
+
 
 def page(title: str, suite: str, results: Sequence[Result]) -> str:
     """The whole page. `suite`: the name of its file."""
@@ -30,6 +35,7 @@ def page(title: str, suite: str, results: Sequence[Result]) -> str:
             tag("h1", title),
             tag("p", "Gradient check of ", tag("code", suite), f": {summary(results)}.", class_="soft"),
             tag("ul", *totals, class_="totals"),
+            *[tag("p", _GUIDE, class_="soft guide") for _ in range(any(r.verdict is not None for r in results))],
             _filter(sorted(found, key=order.index)),
             *[section(result, at) for at, result in ranked],
         ),

@@ -25,7 +25,8 @@ def picture(scene: Scene) -> Markup:
     for node in scene.nodes:
         drawn += _box(node, *place[node.number])
     marked = [f"node {node.number} ({node.label}): {node.mark}" for node in scene.nodes if node.mark]
-    whole = f"The graph, {scene.total} nodes" if len(by_number) == scene.total else f"{len(by_number)} of the graph's {scene.total} nodes"
+    whole, part = f"{scene.holder or 'The graph'}, {scene.total} nodes", f"{len(by_number)} of the graph's {scene.total} nodes"
+    whole = whole if len(by_number) == scene.total else f"{scene.holder}: {part}" if scene.holder else part
     caption = whole + (f"; marked: {', '.join(marked)}" if marked else "")
     svg = tag("svg", tag("title", caption), *drawn, viewBox=f"0 0 {width:.0f} {height:.0f}", width=f"{width:.0f}", height=f"{height:.0f}", role="img")
     return tag("figure", tag("figcaption", caption), tag("div", svg, class_="scroll", tabindex="0", role="region", aria_label=caption), class_="graph")
@@ -65,10 +66,10 @@ def _edge(above: tuple[float, float], below: tuple[float, float]) -> Markup:
 
 
 def _box(node: Shown, x: float, y: float) -> list[Markup]:
-    kind = "node marked" if node.mark else "node"
+    kind = "node" if not node.mark else "node holds" if node.holds else "node marked"
     centre = f"{x + _BOX_WIDTH / 2:.1f}"
     first = f"{node.number} {node.label}"
-    second = f"{node.mark}!" if node.mark else node.type
+    second = node.type if not node.mark else node.mark if node.holds else f"{node.mark}!"
     drawn = []
     for hidden, y1, y2 in ((node.hidden_operands, y - 9, y), (node.hidden_users, y + _BOX_HEIGHT, y + _BOX_HEIGHT + 9)):
         if hidden:

@@ -70,7 +70,8 @@ def plot(title: str, description: str, x_label: str, y_label: str, series: Seque
     label = tag("title", title), tag("desc", description)
     svg = tag("svg", *label, *drawn, viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}", role="img", class_="plot", aria_label=f"{title}. {description}")
     keys = [tag("li", _sample(s), s.label) for s in series]
-    return tag("figure", tag("figcaption", title), svg, tag("ul", *keys, class_="keys"))
+    told = [tag("p", description, class_="told")] if description else []
+    return tag("figure", tag("figcaption", title), *told, svg, tag("ul", *keys, class_="keys"))
 
 
 def _curve(s: Series, x_axis: _Axis, y_axis: _Axis) -> list[Markup]:

@@ -35,6 +35,10 @@ class Small:
     scratch: tuple[Type, ...]
     held: bool
 
+    @property
+    def scratch_bytes(self) -> int:
+        return sum(t.nbytes for t in self.scratch)
+
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
         """Both in the graph's order, arrays of its types, C-contiguous and apart. `stop` is not asked: it is over before."""
         arrays = (*inputs, *outputs, *[np.empty(t.shape, t.dtype) for t in self.scratch]) if self.scratch else (*inputs, *outputs)
