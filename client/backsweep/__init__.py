@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .implicit import fixed_point, root
     from .inprocess import local
     from .loops import fori_loop, scan, while_loop
+    from .many import ask_all
     from .odes import odeint
     from .results import Estimate, NonFiniteWarning
     from .service import Function, Service, Usage
@@ -42,6 +43,7 @@ _HOMES = {
     ".implicit": "fixed_point root",
     ".inprocess": "local",
     ".loops": "fori_loop scan while_loop",
+    ".many": "ask_all",
     ".odes": "odeint",
     ".wrapping": "checkpoint custom_gradient vmap",
     ".service": "Function Service Usage",
@@ -54,7 +56,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [  # noqa: RUF022  # grouped as a reader meets them
-    "connect", "local", "Service", "Function", "Usage",
+    "connect", "local", "Service", "Function", "Usage", "ask_all",
     "float64", "float32", "int64", "int32", "bool_",
     "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
     "gauss_newton", "fisher", "empirical_fisher",

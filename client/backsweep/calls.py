@@ -22,7 +22,7 @@ from backsweep_engine.request import Request
 from .dtypes import as_input
 from .questions import Asking, asking, hashable
 from .results import Giving, giving
-from .signature import Array, Signature
+from .signature import Array, Signature, wrt_arguments
 from .trees import matched
 
 
@@ -67,8 +67,20 @@ Verbs = Sequence[tuple[str, Any, Mapping[str, Any]]]
 """What is asked at one point: verb, seed, options."""
 
 
+@dataclass(frozen=True, slots=True)
+class Points:
+    """`count` points along a leading axis of these inputs of the graph; none: one point."""
+
+    names: frozenset[str] = frozenset()
+    count: int = 0
+
+
 def posed(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> tuple[Question, Sequence[Array]]:
-    """The question, the same object for equal ones, and the values of the call; raises GraphError where inputs or seeds do not fit."""
+    """The question, the same object for equal ones, and the values of the call; raises GraphError where inputs or seeds do not fit.
+
+    The option `batched` of a verb is that of the point, and so of all: which arguments hold many points along a leading
+    axis, True for all of them, or a name or position, or several.
+    """
     key: tuple[Any, ...] = ()
     values = [*inputs]
     for verb, seed, options in asked:
@@ -90,15 +102,21 @@ def posed(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> tuple[Qu
 
 
 def _posed(signature: Signature, inputs: Sequence[Any], asked: Verbs, key: tuple[Any, ...]) -> tuple[Question, Sequence[Array]]:
+    points = Points()
+    batched = _batched_of(asked)
+    if batched is not False:
+        points, values = _many_points(signature, inputs, batched)
+    else:
+        values = _taken(signature, inputs)
+    asked = [(verb, seed, {name: value for name, value in options.items() if name != "batched"}) for verb, seed, options in asked]
     askings = [asking(signature, verb, seed is not None, options) for verb, seed, options in asked]
-    values = _taken(signature, inputs)
     for one, (_, seed, _) in zip(askings, asked, strict=True):
         if one.seeds:
             values += one.take(seed)
-    whole = (key, *[a.shape for a in values[len(signature.names) :]])
+    whole = (key, points, *[a.shape for a in values[len(signature.names) :]])
     question: Question | None = signature.found.get(whole)
     if question is None:
-        question = signature.keep(whole, _question(signature, askings, values))
+        question = signature.keep(whole, _question(signature, askings, values, points))
     return signature.keep(key, question), values
 
 
@@ -108,15 +126,46 @@ def make_call(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> Call
     return question.call(values)
 
 
-def _taken(signature: Signature, inputs: Sequence[Any]) -> list[Array]:
+def _taken(signature: Signature, inputs: Sequence[Any], batched: frozenset[str] = frozenset()) -> list[Array]:
     if len(inputs) != len(signature.arguments):
         names = ", ".join(a.name for a in signature.arguments) or "none"
         raise GraphError("wrong number of inputs", reason="ARITY", got=str(len(inputs)), allowed=f"{len(signature.arguments)}: {names}")
     given = [leaf for a, tree in zip(signature.arguments, inputs, strict=True) for leaf in matched(tree, a.tree, a.name)]
-    return [as_input(leaf, signature.types[name], name) for leaf, name in zip(given, signature.names, strict=True)]
+    return [as_input(leaf, signature.types[name], name, leading=name in batched) for leaf, name in zip(given, signature.names, strict=True)]
 
 
-def _question(signature: Signature, askings: Sequence[Asking], values: Sequence[Array]) -> Question:
+def _many_points(signature: Signature, inputs: Sequence[Any], batched: Any) -> tuple[Points, list[Array]]:
+    """The values of a call at many points."""
+    arguments = signature.arguments if batched is True else wrt_arguments(signature, batched)[0]
+    names = frozenset(path for a in arguments for path in a.tree.paths(a.name))
+    bound = sorted(names & set(signature.bound))
+    if bound or not names:
+        got = ", ".join(bound) or "none"
+        raise GraphError("only what comes with a call can be many points", name="batched", got=got, allowed=", ".join(a.name for a in signature.arguments))
+    values = _taken(signature, inputs, names)
+    counts = {}
+    for name, value in zip(signature.names, values, strict=True):
+        declared = signature.types[name]
+        if name in names:
+            if value.ndim == declared.rank:
+                allowed = str((-1, *declared.shape)).replace("-1", "points", 1)
+                raise GraphError(f"{name} has no axis of points", reason="SHAPE", name=name, got=str(value.shape), allowed=allowed)
+            counts[name] = value.shape[0]
+    if len(set(counts.values())) > 1:
+        got = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise GraphError("batched inputs have different numbers of points", reason="SHAPE", name="batched", got=got, allowed="one number")
+    return Points(names, next(iter(counts.values()))), values
+
+
+def _batched_of(asked: Verbs) -> Any:
+    """What verbs asked at one point say of it."""
+    found = {options["batched"] for *_, options in asked if options.get("batched") is not None}
+    if len(found) > 1:
+        raise GraphError("verbs asked together are asked at the same points", name="batched", got=", ".join(sorted(map(repr, found))), allowed="one of them")
+    return found.pop() if found else False
+
+
+def _question(signature: Signature, askings: Sequence[Asking], values: Sequence[Array], points: Points) -> Question:
     """`values`: the inputs, then the seeds of each verb."""
     asks: list[Ask] = []
     gives: list[Giving] = []
@@ -129,13 +178,15 @@ def _question(signature: Signature, askings: Sequence[Asking], values: Sequence[
         asks.append(Ask(query, seeds))
         gives.append(giving(one, query))
     flat = all(a.tree.is_leaf for a in signature.arguments) and all(one.flat for one in askings)
-    request = Request(signature.graph, signature.types, tuple(asks))
+    types = {n: t.with_shape((points.count, *t.shape)) if n in points.names else t for n, t in signature.types.items()}
+    request = Request(signature.graph, types, tuple(asks), points.names)
     return Question(signature, request, tuple(names), tuple([(a.dtype, a.shape) for a in values]), flat, tuple(gives))
 
 
 def result_bytes(call: Call) -> int:
     """Bytes of all answers, from the types alone: what decides between one reply and a stream."""
     graph, total = call.request.graph, 0
+    points = next((call.request.types[name].shape[0] for name in call.request.batched), 1)
     for ask in call.request.asks:
         rows = sum(t.size for t in graph.output_types)
         columns = sum(graph.input_types[graph.input_names.index(n)].size for n in wrt_of(ask.query))
@@ -151,4 +202,4 @@ def result_bytes(call: Call) -> int:
                 total += 16 * columns
             case _:
                 total += 8 * (columns * many + rows)
-    return total
+    return total * points

@@ -57,12 +57,12 @@ T = TypeVar("T")
 def connect(
     address: str, *, insecure: bool = False, credentials: grpc.ChannelCredentials | None = None, timeout: float = 600.0, patience: float = 5.0
 ) -> Service:
-    """A service at `host:port`. Nothing is sent before the first call.
+    """A service at `host:port`, or at several addresses: "ipv4:10.0.0.1:50051,10.0.0.2:50051". Nothing is sent before the first call.
 
     Plaintext leaves loopback only with `insecure=True`; otherwise give TLS `credentials`.
     `timeout`: seconds a call may take unless it says otherwise. `patience`: seconds the first call waits for a
-    server that cannot be reached; one that was reached and is away is waited for until the timeout. A name with several
-    addresses is tried at all of them.
+    server that cannot be reached; one that was reached and is away is waited for until the timeout. Where there are several
+    addresses, by a list or by name, a run that loses its server goes on at another.
     """
     if credentials is None and not insecure and not _is_loopback(address):
         raise Error(
@@ -76,6 +76,9 @@ def connect(
 
 
 def _is_loopback(address: str) -> bool:
+    family, _, several = address.partition(":")
+    if family in ("ipv4", "ipv6"):  # gRPC's way to name several addresses
+        return all(_is_loopback(one) for one in several.split(","))
     host = address.rsplit(":", 1)[0].strip("[]")
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -136,15 +136,16 @@ def _cut(matrix: Array, types: Sequence[Type]) -> list[Array]:
 
 
 def _tiles(matrix: Array, rows: Sequence[Type], columns: Sequence[Type]) -> list[list[Array]]:
-    """A matrix over ravels as leaves of shape row.shape + column.shape."""
+    """A matrix over ravels, or one for each point, as leaves of shape row.shape + column.shape."""
+    lead = matrix.shape[:-2]
     if len(rows) == len(columns) == 1:
-        return [[matrix.reshape(rows[0].shape + columns[0].shape)]]
+        return [[matrix.reshape(lead + rows[0].shape + columns[0].shape)]]
     tiles, top = [], 0
     for r in rows:
         line, left = [], 0
         for c in columns:
-            tile = np.array(matrix[top : top + r.size, left : left + c.size], order="C")
-            line.append(tile.reshape(r.shape + c.shape))
+            tile = np.array(matrix[..., top : top + r.size, left : left + c.size], order="C")
+            line.append(tile.reshape(lead + r.shape + c.shape))
             left += c.size
         tiles.append(line)
         top += r.size

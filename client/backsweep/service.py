@@ -43,6 +43,9 @@ Progress = Callable[[int, int], None]
 ToFile = str | os.PathLike[str] | None
 """Where a matrix goes; None: it stays in memory."""
 
+Batched = bool | str | int | Sequence[str | int]
+"""Which arguments hold many points along a leading axis: all, or those of these names or positions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -191,7 +194,8 @@ def _output_tree(graph: Graph) -> Tree:
 class Function:
     """A submitted function. Inputs are positional, in the order of the function's own arguments
     without the bound ones. Options of every verb: `wrt` (a name or position, or a tuple of them;
-    default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total).
+    default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total), and `batched`: True where every
+    input holds many points along a leading axis, which the answers gain too, or the arguments that do.
 
     Answers are shaped like what they are taken by: a gradient like its input, a Jacobian leaf
     output.shape + input.shape. Dense arrays are writable and the caller's own.
@@ -214,9 +218,9 @@ class Function:
         inputs = ", ".join(f"{n}: {t}" for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         return f"<backsweep function ({inputs}) of {self.graph.size} nodes>"
 
-    def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None) -> Any:
+    def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> Any:
         """The value."""
-        return self._all(inputs, (("value", None, {}),), timeout, progress)[0]
+        return self._all(inputs, (("value", None, {} if batched is False else {"batched": batched}),), timeout, progress)[0]
 
     def gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The gradient of a scalar function, shaped like `wrt`."""
@@ -327,10 +331,12 @@ class Function:
             return own._all(inputs, (("check", None, options),), timeout, progress)[0]
         return self._all(inputs, (("check", gradient, options),), timeout, progress)[0]
 
-    def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None) -> tuple[Any, ...]:
+    def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""
         count = len(self.signature.arguments)
         asked = [as_asked(verb) for verb in inputs_and_verbs[count:]]
+        if batched is not False:
+            asked = [one._replace(options={**one.options, "batched": batched}) for one in asked]
         return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress))
 
     def explain(self, *inputs: Any, verb: str = "gradient", timeout: float | None = None, **options: Any) -> str:
@@ -395,6 +401,8 @@ class Function:
         """A matrix, in memory or to a file; or its product with a seed."""
         if to is None:
             return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)[0]
+        if options.get("batched", False) is not False:
+            raise GraphError("to= is for one matrix", reason="MALFORMED", name="to", got="batched points", hint="name a file for each point")
         if seed is not None:
             raise GraphError("to= is for matrices", reason="MALFORMED", name="to", got=f"{verb} with a tangent", hint="a product fits in memory")
         if options.get("layout") == "sparse":

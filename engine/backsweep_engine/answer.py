@@ -157,19 +157,19 @@ def held_of(work: Work, query: int, part: int, axis: Axis | None, start: int, st
 
 def _left(work: Work, held: Held) -> tuple[Plan, frozenset[int]]:
     """The plan without the blocks held, and the queries of which none is left. What is recovered from compressed rows needs all of them."""
-    done = set()
-    starts: dict[int, frozenset[int]] = {}
-    for query, parts in enumerate(work.outlines):
-        wanted = [(p, k) for p, part in enumerate(parts) if part.axis is not Axis.WHOLE for k in range(0, part.extent, part.width)]
-        missing = {k for p, k in wanted if (query, p, k) not in held}
-        starts[query] = frozenset({k for _, k in wanted} - missing)
-        if wanted and not missing:
-            done.add(query)
+    left = {(q, p, k) for q, parts in enumerate(work.outlines) for p, part in enumerate(parts) for k in range(0, part.extent, part.width)} - held
+    waiting = {q for q, p, _ in left if work.outlines[q][p].axis is not Axis.WHOLE}
+    done = {s.query for s in work.plan.sweeps if any(p.axis is not Axis.WHOLE for p in work.outlines[s.query])} - waiting
     sweeps = []
     for sweep in work.plan.sweeps:
-        recovered = work.plan.recovery(sweep.query) is not None
-        every = frozenset(range(0, sweep.rows, sweep.width))
-        here = every if sweep.query in done else frozenset() if recovered else starts[sweep.query] & every
+        query, starts = sweep.query, range(0, sweep.rows, sweep.width)
+        if query in done:
+            here = frozenset(starts)
+        elif work.plan.recovery(query) is not None or work.outlines[query][0].axis is Axis.WHOLE:
+            here = frozenset()
+        else:
+            parts = sweep.parts or (0,)
+            here = frozenset(k for k in starts if not any((query, p, k) in left for p in parts))
         sweeps.append(replace(sweep, held=here))
     return replace(work.plan, sweeps=tuple(sweeps), others={}), frozenset(done)
 
@@ -205,7 +205,7 @@ def _delivered(work: Work, plan: Plan, values: Values, executor: Executor, stop:
         if block.query in gathered:
             gathered[block.query].add(block)
         elif block.axis is Axis.POINT:
-            yield from _pieces(block, _sweep_of(work.plan, block.query))
+            yield from _pieces(block, _sweep_of(work.plan, block))
         else:
             yield block
     for query in list(gathered):
@@ -283,8 +283,9 @@ class Collected:
 # Shapes of answers.
 
 
-def _sweep_of(plan: Plan, query: int, axis: Axis | None = None) -> Sweep:
-    return next(s for s in plan.sweeps if s.query == query and axis in (None, s.axis))
+def _sweep_of(plan: Plan, block: Block) -> Sweep:
+    """The sweep whose block this is, as an executor gave it."""
+    return next(s for s in plan.sweeps if (s.query, s.axis, s.part) == (block.query, block.axis, block.part if s.parts else s.part))
 
 
 def _gathering(plan: Plan, query: int, ask: Ask) -> Compressed | Moments | Diagonal | None:
@@ -313,7 +314,8 @@ def _outline(query: int, ask: Ask, plan: Plan) -> tuple[OutlinePart, ...]:
     if isinstance(ask.query, HessianDiagonal):
         return tuple(OutlinePart(t, Axis.WHOLE) for t in sweep.pieces) * (2 if ask.query.method == "estimate" else 1)
     if sweep.axis is Axis.POINT:
-        return tuple(OutlinePart(t.with_shape((sweep.rows, *t.shape)), Axis.POINT, None, sweep.width) for t in sweep.pieces)
+        parts = [(p, s, t) for s in plan.sweeps if s.query == query for p, t in zip(s.parts, s.pieces, strict=True)]
+        return tuple(OutlinePart(t.with_shape((s.rows, *t.shape)), Axis.POINT, None, s.width) for _, s, t in sorted(parts, key=lambda part: part[0]))
     rows, length = sweep.rows, sweep.row_type.size
     shape = (length, rows) if sweep.axis is Axis.COLUMN else (rows, length)
     return (OutlinePart(sweep.row_type.with_shape(shape), sweep.axis, None, sweep.width),)
@@ -322,7 +324,7 @@ def _outline(query: int, ask: Ask, plan: Plan) -> tuple[OutlinePart, ...]:
 def _pieces(block: Block, sweep: Sweep) -> Iterator[Block]:
     """A block of points, part by part."""
     at = 0
-    for part, type in enumerate(sweep.pieces):
+    for part, type in zip(sweep.parts, sweep.pieces, strict=True):
         columns = block.array[:, at : at + type.size].astype(type.dtype)
         at += type.size
         yield Block(block.query, part, Axis.POINT, block.start, block.stop, columns.reshape((block.stop - block.start, *type.shape)))
@@ -364,7 +366,7 @@ def notes_on(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[N
         whole = next(p for p in plan.parts if (p.query, p.part) == (block.query, block.part))
         yield _note(work, values, block, block.part, plan.once, culprit(plan.once, once_finite, plan.once.outputs[whole.output]))
         return
-    sweep = _sweep_of(plan, block.query, block.axis)
+    sweep = _sweep_of(plan, block)
     bad = ~np.isfinite(block.array)
     row = int(np.flatnonzero(bad.any(axis=1))[0])
     _, pool = run_once(plan, values, stop)
@@ -375,6 +377,7 @@ def notes_on(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[N
     at = culprit(each, finite_nodes(each, [*shared_of(sweep, pool), *seed]), each.outputs[0])
     place = int(np.flatnonzero(bad[row])[0]) if sweep.row_type.size == sum(t.size for t in sweep.pieces) else k  # of a diagonal's numbers, one a row
     part = _piece_at(sweep, place) if sweep.axis is Axis.POINT or len(work.outlines[block.query]) > 1 else 0
+    part = sweep.parts[part] if sweep.parts else part
     point = {name: values[name][k] for name in work.request.batched}
     if at < len(sweep.shared) and sweep.shared[at] in plan.once.output_names:
         output = plan.once.outputs[plan.once.output_names.index(sweep.shared[at])]

@@ -69,6 +69,25 @@ def test_a_server_killed_in_a_run_and_started_again_is_asked_only_for_what_is_mi
     np.testing.assert_allclose(again, exact(POINT), rtol=0, atol=1e-14)
 
 
+def test_a_run_that_loses_its_server_goes_on_at_another_of_several() -> None:
+    with contextlib.ExitStack() as servers:
+        two = [servers.enter_context(serving(run_buffer_bytes=1 << 20)) for _ in range(2)]
+        with connected("ipv4:" + ",".join(server.address for server in two)) as (service, f):
+            whole = f.jacobian(POINT, **ASKED)
+            killed: list[int] = []
+
+            def told(done: int, total: int) -> None:
+                if done == 10 and not killed:
+                    serving_it = next(k for k, server in enumerate(two) if " Run " in server.log())
+                    two[serving_it].stop(signal.SIGKILL)
+                    killed.append(serving_it)
+
+            before = service.usage.blocks
+            assert f.jacobian(POINT, **ASKED, progress=told).tobytes() == whole.tobytes()
+            assert killed
+            assert service.usage.blocks - before <= TOTAL - 10
+
+
 def test_a_server_that_stops_sends_its_runs_on_to_the_next() -> None:
     listen = f"127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as servers, connected(listen) as (_, f):

@@ -77,7 +77,7 @@ class Local:
                 if stop():
                     raise Cancelled("the work was stopped")
                 array = compute(sweep, shared, rows_of(sweep, pool, start, end), start, end, stop)
-                yield Block(sweep.query, 0, sweep.axis, start, end, array)
+                yield Block(sweep.query, sweep.part, sweep.axis, start, end, array)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -88,6 +88,8 @@ class Sweep:
     note: str = ""
     seeds: Seeds | None = None
     tier: Tier = Tier.NUMPY
+    parts: tuple[int, ...] = ()
+    """of a query at many points: the parts of its answer that the pieces are; else they are all of it, in order"""
     held: frozenset[int] = frozenset()
     """where blocks start that somebody has already: they are left out, and no other is cut otherwise"""
 
@@ -101,6 +103,11 @@ class Sweep:
     def length(self) -> int:
         """Of the vector that is made for each row."""
         return self.each.input_types[-1].size
+
+    @property
+    def part(self) -> int:
+        """By which its blocks are called."""
+        return self.parts[0] if self.parts else 0
 
     @property
     def blocks(self) -> int:

@@ -66,7 +66,7 @@ class _Run:
         del self.left[key]
         k, start, end = key
         sweep = self.plan.sweeps[k]
-        return Block(sweep.query, 0, sweep.axis, start, end, array, lane, attempts)
+        return Block(sweep.query, sweep.part, sweep.axis, start, end, array, lane, attempts)
 
 
 class Cluster:
