@@ -258,9 +258,9 @@ class Collected:
             case Block(axis=Axis.COLUMN):
                 self._array(event.query, event.part)[:, event.start : event.stop] = event.array.T
             case Block():
-                type = self._types[event.query][event.part]
-                if (event.start, event.stop) == (0, type.shape[0]) and event.array.dtype == type.dtype:
-                    self._arrays[event.query][event.part] = event.array.reshape(type.shape)  # it is all there is
+                type, array = self._types[event.query][event.part], event.array
+                if array.shape == type.shape and array.dtype == type.dtype and array.flags.writeable:
+                    self._arrays[event.query][event.part] = array  # it is all there is; what came from elsewhere may be read-only
                 else:
                     self._array(event.query, event.part)[event.start : event.stop] = event.array
 
