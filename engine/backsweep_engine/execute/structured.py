@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
+from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..graph import Graph, Node, Type
+from ..plan.finite import FiniteBody, finite_body
 from ..plan.memory import Layout, places
 from ..plan.scalars import scalar_loop
 from .executor import Array, Run, Stop
@@ -42,6 +44,8 @@ def runner(node: Node, program_of: ProgramOf) -> Runner:
     """What runs a node that holds graphs."""
     # `kept` is for those who derive the loop; it says nothing of how it runs.
     attributes = {name: value for name, value in node.attributes if name != "kept"}
+    if node.op == "scan":
+        attributes["usual"] = finite_body(node)
     made: Runner = _RUNNERS[node.op](program_of, node.types, **attributes)
     loop = scalar_loop(node) if node.op in ("scan", "while_loop") else None
     return made if loop is None else ScalarRunner(node, loop, made)
@@ -72,15 +76,27 @@ def _custom(program_of: ProgramOf, types: Sequence[Type], primal: Graph, vjp: Gr
 
 
 class _Scan:
-    def __init__(self, program_of: ProgramOf, types: Sequence[Type], body: Graph, carries: int, slices: int, length: int, reverse: bool, counted: bool) -> None:
-        self._program = program_of(body)
+    def __init__(
+        self,
+        program_of: ProgramOf,
+        types: Sequence[Type],
+        body: Graph,
+        carries: int,
+        slices: int,
+        length: int,
+        reverse: bool,
+        counted: bool,
+        usual: FiniteBody | None,
+    ) -> None:
+        self._programs = program_of(body), program_of(body if usual is None else usual.graph)
+        self._factors = () if usual is None else usual.factors
         self._types = types[:carries]
         self._slices, self._length, self._reverse, self._counted = slices, length, reverse, counted
 
     def bind(self, memory: Array, warm: bool = True) -> Run:
         carries, slices, length, counted = len(self._types), self._slices, self._length, self._counted
         other, rest = _carried(memory, self._types)
-        body = self._program.bind(rest)
+        bound: dict[bool, Run] = {}
 
         def run(operands: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
             trips, x = (int(operands[0]), operands[1:]) if counted else (length, operands)
@@ -88,6 +104,10 @@ class _Scan:
                 raise capped(f"{trips} trips", length)
             carry, xs, constants = x[:carries], x[carries : carries + slices], x[carries + slices :]
             last, stacks = outs[:carries], outs[carries:]
+            finite = all(map(_is_finite, [x[k] for k in self._factors]))
+            if finite not in bound:
+                bound[finite] = self._programs[finite].bind(rest)
+            body = bound[finite]
             if trips < length:
                 for stack in stacks:
                     stack.fill(0)
@@ -142,6 +162,12 @@ def _carried(memory: Array, types: Sequence[Type]) -> tuple[list[Array], Array]:
     """A second place for what is carried, and the rest of the memory."""
     *starts, end = places(types)
     return [memory[at : at + t.nbytes].view(t.dtype).reshape(t.shape) for at, t in zip(starts, types, strict=True)], memory[end:]
+
+
+def _is_finite(x: Array) -> bool:
+    """Of what is C-contiguous. No where squares overflow too."""
+    flat = x.reshape(-1)
+    return isfinite(flat.dot(flat))
 
 
 def _rows(arrays: Sequence[Array], trips: int, reverse: bool) -> Iterable[tuple[Array, ...]]:

@@ -23,6 +23,7 @@ from ..ops.op import Op, lookup
 from ..stopping import paced
 from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
+from .finite import finite_body
 from .loops import relieved
 from .regions import Region, regions, units
 from .scalars import scalar_loop
@@ -122,7 +123,8 @@ def layout(graph: Graph, whole: bool = False) -> Layout:
             if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
                 needs += cost.copies
             if node.attributes and (held := graphs_run(node)):
-                inner = [layout(g, whole) for g in held]
+                usual = finite_body(node)
+                inner = [layout(g, whole) for g in (*held, *([] if usual is None else [usual.graph]))]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:
