@@ -58,7 +58,7 @@ class Program:
         self._tier = tier if self._whole is None else Tier.NUMPY
         codes = _loop_codes(graph, self._tier)
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
-        self.layout: Layout = layout(graph, self._loops_whole)
+        self.layout: Layout = layout(graph, True) if self._loops_whole else promised
         if not self._loops_whole and relieved(graph) is not graph:
             graph = relieved(graph)
             codes = _loop_codes(graph, self._tier)
