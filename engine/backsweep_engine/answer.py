@@ -138,7 +138,7 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
     first_bad: dict[tuple[int, int], Block] = {}
     gathered = {k: g for k, ask in enumerate(asks) if (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
     for block in executor.blocks(work.plan, values, stop):
-        if not is_finite(block.array):
+        if not (block.finite or is_finite(block.array)):
             key = (block.query, block.part)
             if key not in first_bad or block.start < first_bad[key].start:
                 first_bad[key] = block

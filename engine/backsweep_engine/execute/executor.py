@@ -33,7 +33,7 @@ class Block(NamedTuple):
     """Rows start to stop of a sweep, or one whole part of an answer (axis WHOLE, start 0, stop 1).
 
     `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner
-    transposes columns. It is owned, C-order and aliases nothing.
+    transposes columns. It is owned, C-order and aliases nothing. `finite`: it is known to hold no infinity or NaN.
     """
 
     query: int
@@ -42,6 +42,7 @@ class Block(NamedTuple):
     start: int
     stop: int
     array: Array
+    finite: bool = False
 
 
 class Executor(Protocol):

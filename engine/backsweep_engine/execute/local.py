@@ -28,7 +28,7 @@ def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[
     """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
     once = plan.once
     results = program_of(once, plan.tier).run([values[name] for name in once.input_names], stop)
-    blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
+    blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output], p.output in results.finite) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
 

@@ -10,11 +10,12 @@ found by nonfinite.py.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -24,10 +25,11 @@ from ..ops.op import Structured, lookup
 from ..plan.cost import node_cost
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
+from ..plan.regions import TILE
 from ..plan.scalars import scalar_graph
 from ..transforms.expand import expand
 from .executor import Array, Run, Stop, never
-from .native.parts import Falling, loop_code, region_code, whole_code
+from .native.parts import Falling, loop_code, region_code, summed, whole_code
 from .scalars import straight
 from .source import Place, Source, halt, names, place_in, place_of, unpacked
 from .structured import Runner, runner
@@ -54,6 +56,14 @@ class Step(NamedTuple):
     """whether stop() is asked before it"""
 
 
+@final
+class Results(list[Array]):
+    """A graph's outputs. `finite`: the positions of those that are known to hold no infinity or NaN; of others nothing is known."""
+
+    __slots__ = ("finite",)
+    finite: frozenset[int]
+
+
 class Program:
     """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
 
@@ -62,7 +72,10 @@ class Program:
 
     def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY) -> None:
         graph = expand(graph)
-        self._whole = whole_code(graph, tier)
+        watched = [k for k, type in enumerate(graph.output_types) if tier is Tier.NATIVE and type.is_float and type.size > TILE]
+        self._watched = [(k, graph.output_types[k].dtype) for k in watched]
+        """outputs that the whole graph's code sums up while it has them, which tells that they are finite"""
+        self._whole = whole_code(summed(graph, watched) if watched else graph, tier)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
         self.layout: Layout = layout(graph)
@@ -160,11 +173,16 @@ class Program:
             self._programs[held.fingerprint] = program_of(held, self._tier)
         return self._programs[held.fingerprint]
 
-    def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
+    def run(self, inputs: Sequence[Array], stop: Stop = never) -> Results:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        outs = [np.empty(shape, dtype) for shape, dtype in self._outs]
-        if self._whole is not None and self._whole(inputs, outs, stop):
-            return outs
+        outs = Results([np.empty(shape, dtype) for shape, dtype in self._outs])
+        outs.finite = frozenset()
+        if self._whole is not None:
+            sums = [np.empty((), dtype) for _, dtype in self._watched]
+            if self._whole(inputs, [*outs, *sums], stop):
+                if sums:
+                    outs.finite = frozenset([k for (k, _), total in zip(self._watched, sums, strict=True) if math.isfinite(total)])
+                return outs
         workspace = self._pool.take()
         warm, self._runs = self._runs > 0, 1
         if workspace.run is None or warm > workspace.warm:

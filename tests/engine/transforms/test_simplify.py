@@ -108,6 +108,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "pads that do not meet": lambda x: _padded(np.sin(x), 0, 2) + _padded(np.cos(x), 2, 0),
     "pads the other way round": lambda x: _padded(np.sin(x), 2, 0) + _padded(np.cos(x), 0, 2),
     # sums and products
+    "outer products": lambda x: x.reshape(2, 3, 1) @ np.exp(x).reshape(2, 1, 3),
     "sum over an axis of length 1": lambda x: np.sum(x.reshape(2, 1, 3), axis=1),
     "sum of sums": lambda x: np.sum(np.sum(x, axis=0)),
     "sum of -x": lambda x: 1 - np.sum(-x),
@@ -137,6 +138,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
 }
 
 AS_MANY = {
+    "outer products",
     *("scale by a finite constant", "scale of a seed", "scale of -t", "log(sigmoid x)", "x + x", "-x - y", "A @ (-B)", "(3 A) @ B"),
     *("x ** -1", "x ** 0", "x ** 2", "x ** 3", "x ** 4", "a factor goes to the smaller", "sum of a broadcast", "sum of a multiple", "identity times a matrix"),
 }
