@@ -198,7 +198,7 @@ def _delivered(work: Work, plan: Plan, values: Values, executor: Executor, stop:
     first_bad: dict[tuple[int, int], Block] = {}
     gathered = {k: g for k, ask in enumerate(asks) if k not in done and (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
     for block in executor.blocks(plan, values, stop):
-        if not is_finite(block.array):
+        if not (block.finite or is_finite(block.array)):
             key = (block.query, block.part)
             if key not in first_bad or block.start < first_bad[key].start:
                 first_bad[key] = block

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
 from .answer import Answer, Collected, Work, apart, deliver, notes_on, require_held
-from .execute.executor import Array, Block, Executor, Stop, Values
+from .execute.executor import Array, Block, Executor, Stop, Values, known_finite
 from .execute.nonfinite import is_finite
 from .plan.make import require_within
 from .plan.plan import Axis
@@ -46,8 +46,9 @@ def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapp
         outputs = once(values if pick is None else pick((*values, *held)), stop)
         if told is not None:
             told(total, total)
-        for output in outputs:
-            if not is_finite(output):
+        finite = known_finite(outputs)
+        for k, output in enumerate(outputs):
+            if k not in finite and not is_finite(output):
                 return _noted(work, {**bound, **dict(zip(names, values, strict=True))}, parts, outputs, stop)
         # As Answer(arrays) does it, at a third of the cost.
         if single:

@@ -27,7 +27,7 @@ class Block(NamedTuple):
     """Rows start to stop of a sweep, or one whole part of an answer (axis WHOLE, start 0, stop 1).
 
     `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner
-    transposes columns. It is owned, C-order and aliases nothing.
+    transposes columns. It is owned, C-order and aliases nothing. `finite`: it is known to hold no infinity or NaN.
 
     `lane`: number of the lane that computed it, -1 for this process; `attempts`: how often it was begun, on any lane.
     """
@@ -40,10 +40,21 @@ class Block(NamedTuple):
     array: Array
     lane: int = -1
     attempts: int = 1
+    finite: bool = False
+
+
+class Results(list[Array]):
+    """Outputs of a graph. `finite`: the positions of those known to hold no infinity or NaN; of others nothing is known."""
+
+    finite: frozenset[int] = frozenset()
 
 
 Once = Callable[[Sequence[Array], Stop], list[Array]]
-"""A plan's `once`, ready to be run: its inputs in order, C-contiguous and apart; its outputs, owned."""
+"""A plan's `once`, ready to be run: its inputs in order, C-contiguous and apart; its outputs, owned: Results where something is known of them."""
+
+
+def known_finite(outputs: list[Array]) -> frozenset[int]:
+    return outputs.finite if isinstance(outputs, Results) else Results.finite
 
 
 class Executor(Protocol):

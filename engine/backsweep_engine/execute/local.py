@@ -14,7 +14,7 @@ from ..plan.seeds import made
 from ..stopping import stoppable
 from ..transforms.batch import batch
 from ..transforms.remember import remembered
-from .executor import Array, Block, Once, Stop, Values
+from .executor import Array, Block, Once, Stop, Values, known_finite
 from .program import program_of
 
 
@@ -36,7 +36,8 @@ def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[
     with stoppable(stop):
         run = once_of(plan)
     results = run([values[name] for name in once.input_names], stop)
-    blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
+    finite = known_finite(results)
+    blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output], finite=p.output in finite) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
 

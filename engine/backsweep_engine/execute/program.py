@@ -10,6 +10,7 @@ found by nonfinite.py.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -25,13 +26,14 @@ from ..plan.cost import costs
 from ..plan.loops import relieved
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
+from ..plan.regions import TILE
 from ..plan.scalars import scalar_graph
 from ..stopping import paced, stoppable
 from ..transforms.expand import expand
-from .executor import Array, Once, Run, Stop, never
+from .executor import Array, Once, Results, Run, Stop, never
 from .kernels import kernel
 from .native.loop import CompiledLoop
-from .native.parts import Falling, loop_code, region_code, whole_code
+from .native.parts import Falling, loop_code, region_code, summed, whole_code
 from .scalars import straight
 from .source import halt, place_in, place_of
 from .structured import Runner, runner
@@ -53,7 +55,10 @@ class Program:
     def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
         graph = expand(graph)
         promised = layout(graph)
-        self._whole = whole_code(graph, tier, promised.arena_bytes + promised.temporary_bytes)
+        watched = [k for k, type in enumerate(graph.output_types) if tier is Tier.NATIVE and type.is_float and type.size > TILE]
+        self._watched = [(k, graph.output_types[k].dtype) for k in watched]
+        """outputs that the whole graph's code sums up while it has them, which tells that they are finite"""
+        self._whole = whole_code(summed(graph, watched) if watched else graph, tier, promised.arena_bytes + promised.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
         codes = _loop_codes(graph, self._tier)
@@ -169,7 +174,7 @@ class Program:
 
     def ready(self) -> Once:
         """`run`, all told that does not change from call to call. It holds the program; the program does not hold it."""
-        empty, types = np.empty, self._outs
+        empty, types, watched = np.empty, self._outs, self._watched
         whole, straight, stepped = self._whole, self._straight, self._stepped
         alone = types[0] if len(types) == 1 else None
 
@@ -184,7 +189,16 @@ class Program:
             stepped(inputs, outs, stop)
             return outs
 
-        return run
+        def watching(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+            outs, sums = Results([empty(shape, dtype) for shape, dtype in types]), [empty((), dtype) for _, dtype in watched]
+            assert whole is not None
+            if whole(inputs, [*outs, *sums], stop):
+                outs.finite = frozenset([k for (k, _), total in zip(watched, sums, strict=True) if math.isfinite(total)])
+            else:
+                stepped(inputs, outs, stop)
+            return outs
+
+        return watching if whole is not None and watched else run
 
     def _stepped(self, inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
         """The steps in a workspace."""

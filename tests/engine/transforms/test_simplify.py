@@ -110,6 +110,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "pads that meet in a longer sum": lambda x: (_padded(np.sin(x), 2, 4) + np.sum(x)) + _padded(np.cos(x), 4, 2),
     "pads the other way round": lambda x: _padded(np.sin(x), 2, 0) + _padded(np.cos(x), 0, 2),
     # sums and products
+    "outer products": lambda x: x.reshape(2, 3, 1) @ np.exp(x).reshape(2, 1, 3),
     "sum over an axis of length 1": lambda x: np.sum(x.reshape(2, 1, 3), axis=1),
     "sum of sums": lambda x: np.sum(np.sum(x, axis=0)),
     "sum of -x": lambda x: 1 - np.sum(-x),
@@ -142,6 +143,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
 }
 
 AS_MANY = {
+    "outer products",
     *("scale by a finite constant", "scale of a seed", "scale of -t", "log(sigmoid x)", "x + x", "-x - y", "A @ (-B)", "(3 A) @ B"),
     *("x ** -1", "x ** 0", "x ** 2", "x ** 3", "x ** 4", "a factor goes to the smaller", "sum of a broadcast", "sum of a multiple", "identity times a matrix"),
     *("sum of a transpose that stays one", "sum of some products"),

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from ...graph import Graph, Node, Type
+from ...graph import Graph, Node, Ref, Type
 from ...plan.plan import Tier
 from ..executor import Array, Stop
 from .loop import CompiledLoop, compile_loop
@@ -59,6 +60,18 @@ def whole_code(graph: Graph, tier: Tier, room: int) -> Compiled | None:
         return small
     kernel: Kernel | None = _tried(tier, compile_region, graph)
     return kernel.apart if kernel is not None else None
+
+
+def summed(graph: Graph, outputs: Sequence[int]) -> Graph:
+    """The graph with the sum over each of these outputs as one more, behind its own."""
+    refs = [graph.outputs[k] for k in outputs]
+    types = [graph.type_of(ref) for ref in refs]
+    sums = [
+        Node("sum", (ref,), (("axes", tuple(range(t.rank))),), (t.with_shape(()),), graph.nodes[ref.node].origin) for ref, t in zip(refs, types, strict=True)
+    ]
+    places = tuple([Ref(len(graph.nodes) + k) for k in range(len(sums))])
+    names = tuple([f"sum.{k}" for k in outputs])
+    return replace(graph, nodes=(*graph.nodes, *sums), outputs=(*graph.outputs, *places), output_names=(*graph.output_names, *names))
 
 
 def region_code(graph: Graph, tier: Tier) -> Bound | None:

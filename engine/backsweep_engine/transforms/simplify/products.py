@@ -120,6 +120,13 @@ def factor_out(node: Node, x: Sequence[Term]) -> Term | None:
     return None
 
 
+@rule("matmul")
+def outer_products(node: Node, x: Sequence[Term]) -> Term | None:
+    """A @ B = A * B, both broadcast, for stacks of matrices with an inner axis of length 1: elementwise work is done with what reads it."""
+    shape = node.types[0].shape
+    return made("multiply", *[spread(t, shape) for t in x]) if x[0].ndim > 2 and x[0].shape[-1] == 1 else None
+
+
 def _product(k: int, own: Term, other: Term) -> Term:
     return made("matmul", other, own) if k else made("matmul", own, other)
 
