@@ -26,9 +26,10 @@ from backsweep_engine.plan.make import seed_name
 
 from .calls import Call, Question, result_bytes
 from .filed import Filed
-from .service import Progress, Service, Usage
+from .service import Service
 from .signature import Array
 from .taking import Taking
+from .transport import Progress, Usage
 from .wire import limits
 from .wire.answers import decode_result
 from .wire.arrays import ArrayRef, Digest, array_ref, digest_of, encode_digest, to_bytes
