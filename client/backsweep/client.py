@@ -196,7 +196,9 @@ class Remote:
         ]
         queries = []
         for k, ask in enumerate(call.request.asks):
-            message = encode_query(ask.query, {name: wire[seed_name(k, name)] for name in ask.seeds})
+            message = encode_query(
+                ask.query, {name: wire[seed_name(k, name)] for name in ask.seeds}, [n for n in ask.seeds if seed_name(k, n) in call.request.batched]
+            )
             queries.append(message)
         return encode_digest(digest), blobs, {"bindings": bindings, "queries": queries}
 

@@ -143,7 +143,8 @@ class Function:
     """A submitted function. Inputs are positional, in the order of the function's own arguments
     without the bound ones. Options of every verb: `wrt` (a name or position, or a tuple of them;
     default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total), and `batched`: True where every
-    input holds many points along a leading axis, which the answers gain too, or the arguments that do.
+    input holds many points along a leading axis, which the answers gain too, or the arguments that do. Seeds with that
+    axis differ from point to point.
 
     Answers are shaped like what they are taken by: a gradient like its input, a Jacobian leaf
     output.shape + input.shape. Dense arrays are writable and the caller's own.
