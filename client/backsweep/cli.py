@@ -128,11 +128,16 @@ def _check(options: argparse.Namespace) -> int:
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executor", choices=("local", "cluster"), default="cluster", help="where blocks are computed (default cluster: two Ray workers)")
+    parser.add_argument("--fault", action="store_true", help="instead: kill a worker while it computes, and compare the answer's bits")
     parser.set_defaults(run=_demo)
 
 
 def _demo(options: argparse.Namespace) -> int:
     """Fits a logistic regression to real data through a server on loopback, comparing every derivative with its formula."""
+    if options.fault:
+        from .demo import fault
+
+        return fault.run()
     from .demo.run import run
 
     return run(options.executor)

@@ -20,7 +20,7 @@ from ..graph import Graph
 from ..ops.op import lookup
 from ..plan.cost import costs
 from ..plan.plan import Axis, Plan, Sweep
-from ..plan.price import DISPATCH, FLOPS_A_SECOND
+from ..plan.price import DISPATCH, FLOPS_A_SECOND, calls
 from ..transforms.batch import batch
 from ..transforms.expand import expand
 from ..transforms.remember import remembered
@@ -89,7 +89,7 @@ def _block_seconds(each: Graph, shared: int, width: int) -> float:
     for node, cost in zip(graph.nodes[graph.arity :], costs(graph), strict=True):
         if not lookup(node.op).view:
             factor = min(BLAS_FACTOR, max(1.0, BLAS_INTENSITY * cost.flops / max(1, cost.bytes)))
-            total += DISPATCH + cost.flops / factor + cost.bytes // 16
+            total += DISPATCH + calls(node) + cost.flops / factor + cost.bytes // 16
     return total / FLOPS_A_SECOND
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import queue
 import secrets
@@ -22,7 +23,9 @@ from pathlib import Path
 from ...errors import ClusterLost, Error
 from ..executor import Array
 from . import channel, session
-from .messages import Beat, Done, Drop, Ended, Failed, Open, Ready, Resources, Settings, Taken
+from .messages import Beat, Done, Drop, Ended, Failed, Lost, Open, Ready, Resources, Settings, Taken
+
+_log = logging.getLogger("backsweep.cluster")
 
 _POLL_SECONDS = 1.0
 _SILENT_POLLS = 20
@@ -149,6 +152,8 @@ class Child:
                     inbox.put((message, arrays))
             case Ready():
                 self.ready.set()
+            case Lost(lane, cause):
+                _log.warning("lane %d was lost: %s; another is being started", lane, cause)
             case Beat():
                 pass
             case Failed(cause):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import queue
 import threading
@@ -23,6 +24,8 @@ from . import channel
 from .child import HINT, Child, Inbox, missing
 from .messages import Done, Ended, Open, Resources
 from .platform import numeric_platform
+
+_log = logging.getLogger("backsweep.cluster")
 
 LIVES = 3
 """How many drivers one request may see die before it gives up."""
@@ -170,6 +173,7 @@ class Cluster:
                 yield from self._over(child, run, stop)
                 return
             except _DriverLost as lost:
+                _log.warning("the driver of the lanes was lost: %s", lost)
                 if life == LIVES or self._closed or lost.cause.reason in (NO_CLUSTER, VERSION_SKEW):
                     _raise_lost(lost.cause, "CLUSTER_LOST" if had_lanes and lost.cause.reason == NO_CLUSTER else "")
 
@@ -190,6 +194,8 @@ class Cluster:
                     raise message.error
                 key = request.todo[message.block]
                 if key in run.left:
+                    if message.attempts > 1:
+                        _log.info("rows %d to %d were begun %d times; lane %d finished them", key[1], key[2], message.attempts, message.lane)
                     yield run.give(key, received[0], message.lane, message.attempts)
                     child.taken(job)
         finally:
@@ -237,7 +243,8 @@ class Cluster:
             if stop():
                 raise Cancelled("the work was cancelled while the cluster was starting")
             if time.monotonic() > deadline:
-                hint = HINT if self._address is None else "the cluster needs free cores for lanes, and one of its nodes on the machine this server runs on"
+                slow = "give its start more time (start_seconds), or use the executor local"
+                hint = slow if self._address is None else "the cluster needs free cores for lanes, and one of its nodes on the machine this server runs on"
                 got = self._address or ""
                 raise ClusterLost(f"no lane was ready within {self._start_seconds:g} s", reason=NO_CLUSTER, got=got, hint=hint)
 

@@ -33,7 +33,7 @@ from . import channel, joining, session
 from .causes import OutOfMemory
 from .joining import text_of, words_of
 from .lane import Place, lane_class
-from .messages import Beat, Done, Drop, Ended, Failed, Open, Ready, Settings, Taken
+from .messages import Beat, Done, Drop, Ended, Failed, Lost, Open, Ready, Settings, Taken
 from .queue import Action, Cancel, End, Ping, Queue, Replace, Start
 from .sharing import grouped
 
@@ -253,6 +253,7 @@ class Driver:
         with contextlib.suppress(Exception):
             ray.kill(actor)
         self._start_lane()
+        channel.send(self._sock, Lost(lane, cause.message))
 
     def _send_end(self, job: int, error: Error) -> None:
         channel.send(self._sock, Ended(job, error))

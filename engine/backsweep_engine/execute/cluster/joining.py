@@ -71,6 +71,7 @@ def _own(settings: Settings) -> None:
         address="local",
         num_cpus=max(1, round(settings.lanes * settings.resources.cpus)),
         num_gpus=0,
+        _memory=settings.lanes * settings.resources.memory_bytes or None,  # what lanes ask for is there: this Ray is for them alone
         object_store_memory=settings.memory_bytes,
         include_dashboard=False,
         log_to_driver=False,

@@ -78,6 +78,14 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """From the driver: a lane is no more, for this cause; another is being started."""
+
+    lane: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """From the driver: block number `block` of the job's `todo`, by the lane `lane`, begun `attempts` times; its array follows."""
 

@@ -65,6 +65,17 @@ def members(session: int) -> list[int]:
     return [pid for pid in _processes() if (stat := _stat(pid)) is not None and stat.session == session]
 
 
+def drivers(parent: int) -> list[int]:
+    """Process ids of the drivers the process started: each leads the session named after it."""
+    word = b"backsweep_engine.execute.cluster.driver"
+    return [pid for pid in _processes() if (stat := _stat(pid)) is not None and stat.parent == parent and word in _command(pid)]
+
+
+def lanes(session: int) -> list[int]:
+    """Process ids of the lanes among a session: Ray names its workers."""
+    return [pid for pid in members(session) if _command(pid)[:1] == [b"ray::Lane"]]
+
+
 def daemons(parent: int) -> list[int]:
     """Process ids of the parent's children without which its Ray cannot go on."""
     return [pid for pid in _processes() if (stat := _stat(pid)) is not None and stat.parent == parent and stat.name in ("raylet", "gcs_server")]

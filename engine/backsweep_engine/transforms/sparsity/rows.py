@@ -183,9 +183,10 @@ def added(rows: Rows, target: Ints, source: Ints, size: int) -> Rows:
 
 def _all_added(sets: Sets, numbers: Ints) -> Rows:
     """One row, the union of all of these sets. (A product with a full matrix asks for it first: importing SciPy would take longer than all else.)"""
-    seen = np.zeros(sets.columns, bool)
-    seen[sets.pick(np.unique(numbers))[1]] = True
-    if (numbers == FULL).any() or seen.all():
+    seen, asked = np.zeros(sets.columns, bool), np.zeros(sets.count, bool)
+    asked[numbers] = True
+    seen[sets.pick(np.flatnonzero(asked))[1]] = True
+    if asked[FULL] or seen.all():
         return Rows(np.full(1, FULL), sets)
     (columns,) = np.nonzero(seen)
     if not columns.size:
