@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .many import ask_all
     from .odes import odeint
     from .results import Estimate, NonFiniteWarning
-    from .service import Function, Service, Usage
+    from .service import Function, Service
+    from .transport import Usage
     from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
     from .wrapping import checkpoint, custom_gradient, vmap
 
@@ -46,7 +47,8 @@ _HOMES = {
     ".many": "ask_all",
     ".odes": "odeint",
     ".wrapping": "checkpoint custom_gradient vmap",
-    ".service": "Function Service Usage",
+    ".service": "Function Service",
+    ".transport": "Usage",
     ".functions": "name stop_gradient",
     ".dtypes": "bool_ float32 float64 int32 int64",
     ".wire.errors": "DeadlineExceeded MissingBlobs NotAllowed NotBuiltYet RunRefused Unavailable",

@@ -170,23 +170,27 @@ def _question(signature: Signature, askings: Sequence[Asking], values: Sequence[
     asks: list[Ask] = []
     gives: list[Giving] = []
     names = [*signature.names]
+    each = set(points.names)
     for one in askings:
         shapes = [a.shape for a in values[len(names) : len(names) + len(one.seeds)]]
         seeds = {name: Type(declared.dtype, shape) for shape, (name, declared, _) in zip(shapes, one.seeds, strict=True)}
-        query = one.query(many=any(len(shape) > declared.rank for shape, (_, declared, _) in zip(shapes, one.seeds, strict=True)))
+        longer = {name for shape, (name, declared, _) in zip(shapes, one.seeds, strict=True) if len(shape) > declared.rank}
+        # At many points one more axis in front of a seed is theirs; at one, it is of many seeds.
+        query = one.query(many=bool(longer) and not points.names)
+        each |= {seed_name(len(asks), name) for name in longer if points.names}
         names += [seed_name(len(asks), name) for name in seeds]
         asks.append(Ask(query, seeds))
         gives.append(giving(one, query))
     flat = all(a.tree.is_leaf for a in signature.arguments) and all(one.flat for one in askings)
     types = {n: t.with_shape((points.count, *t.shape)) if n in points.names else t for n, t in signature.types.items()}
-    request = Request(signature.graph, types, tuple(asks), points.names)
+    request = Request(signature.graph, types, tuple(asks), frozenset(each))
     return Question(signature, request, tuple(names), tuple([(a.dtype, a.shape) for a in values]), flat, tuple(gives))
 
 
 def result_bytes(call: Call) -> int:
     """Bytes of all answers, from the types alone: what decides between one reply and a stream."""
     graph, total = call.request.graph, 0
-    points = next((call.request.types[name].shape[0] for name in call.request.batched), 1)
+    points = next((call.request.types[name].shape[0] for name in call.request.batched if name in call.request.types), 1)
     for ask in call.request.asks:
         rows = sum(t.size for t in graph.output_types)
         columns = sum(graph.input_types[graph.input_names.index(n)].size for n in wrt_of(ask.query))

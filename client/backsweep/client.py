@@ -26,9 +26,10 @@ from backsweep_engine.plan.make import seed_name
 
 from .calls import Call, Question, result_bytes
 from .filed import Filed
-from .service import Progress, Service, Usage
+from .service import Service
 from .signature import Array
 from .taking import Taking
+from .transport import Progress, Usage
 from .wire import limits
 from .wire.answers import decode_result
 from .wire.arrays import ArrayRef, Digest, array_ref, digest_of, encode_digest, to_bytes
@@ -195,7 +196,9 @@ class Remote:
         ]
         queries = []
         for k, ask in enumerate(call.request.asks):
-            message = encode_query(ask.query, {name: wire[seed_name(k, name)] for name in ask.seeds})
+            message = encode_query(
+                ask.query, {name: wire[seed_name(k, name)] for name in ask.seeds}, [n for n in ask.seeds if seed_name(k, n) in call.request.batched]
+            )
             queries.append(message)
         return encode_digest(digest), blobs, {"bindings": bindings, "queries": queries}
 

@@ -104,7 +104,8 @@ class Filed:
             self._array = np.lib.format.open_memmap(self._coming, mode="w+", dtype=part.type.dtype, shape=part.type.shape, fortran_order=fortran)
             # A map whose pages find no room on the disk would end the process.
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._lock.fileno(), 0, self._coming.stat().st_size)
+                with self._coming.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, self._coming.stat().st_size)
         return np.asarray(self._array)
 
     def drop(self) -> None:
@@ -187,17 +188,22 @@ def joined(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 def _locked(path: Path, of: Path) -> IO[bytes]:
     """The file, which no other process writes to as long as it is open."""
-    file = path.open("ab")
+    # Neither truncated, since it may be gone on with, nor for appending, which room cannot be made for everywhere.
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
     try:
         import fcntl
     except ImportError:  # not everywhere
         return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        same = os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:
         file.close()
         raise Error("another process is writing this file", reason="NOT_WRITABLE", name="to", got=str(of), hint="wait for it, or name another file") from None
-    return file
+    if same:
+        return file
+    file.close()  # the other has just finished and given the file its name
+    return _locked(path, of)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from backsweep_engine.execute.nonfinite import is_finite
 from backsweep_engine.plan.plan import Axis
 
 from .filed import Filed, Kept, joined
-from .service import Progress
+from .transport import Progress
 
 
 def fill(work: Work, values: Values, executor: Executor, stop: Stop, progress: Progress | None, to: Filed, platform: str) -> tuple[Answer, int]:

@@ -28,7 +28,8 @@ from backsweep_engine.stopping import Stop, never, stoppable
 from .calls import Question
 from .filed import Filed
 from .filling import fill
-from .service import Progress, Service, Usage
+from .service import Service
+from .transport import Progress, Usage
 
 if TYPE_CHECKING:
     from .wire.arrays import Digest

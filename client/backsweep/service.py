@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from backsweep_engine.answer import Answer
 from backsweep_engine.errors import Error, GraphError
@@ -23,7 +23,7 @@ from backsweep_engine.transforms.curvature import Family
 from backsweep_engine.transforms.rewrite import positions
 
 from .asks import as_asked
-from .calls import Question, Verbs, posed
+from .calls import Verbs, posed
 from .checking import adjoined, is_graph
 from .dtypes import as_array, as_input
 from .filed import Filed, require_npz, same_question, save_sparse
@@ -32,69 +32,17 @@ from .questions import through_of
 from .results import NonFiniteWarning, describe_note
 from .signature import Argument, Array, Signature, wrt_arguments
 from .trace import trace
+from .transport import Progress, Transport, Usage
 from .trees import Tree, from_paths
 
 if TYPE_CHECKING:
-    from .wire.arrays import Digest
-
-Progress = Callable[[int, int], None]
-"""Called with (blocks done, blocks in all)."""
+    pass
 
 ToFile = str | os.PathLike[str] | None
 """Where a matrix goes; None: it stays in memory."""
 
 Batched = bool | str | int | Sequence[str | int]
 """Which arguments hold many points along a leading axis: all, or those of these names or positions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a service has done so far: seconds are wall-clock, bytes those of arrays and graphs on the wire."""
-
-    calls: int = 0
-    seconds: float = 0.0
-    bytes_up: int = 0
-    bytes_down: int = 0
-    blocks: int = 0
-    workers: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.calls + other.calls,
-            self.seconds + other.seconds,
-            self.bytes_up + other.bytes_up,
-            self.bytes_down + other.bytes_down,
-            self.blocks + other.blocks,
-            max(self.workers, other.workers),
-        )
-
-
-class Transport(Protocol):
-    """How calls are answered."""
-
-    @property
-    def usage(self) -> Usage: ...
-
-    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
-        """One answer per query, in order. `values`: those the question names; `timeout` in seconds.
-
-        `to`: where the matrix that is the only answer goes, if it comes in blocks.
-        """
-        ...
-
-    def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
-        """The plan the call would have, as text."""
-        ...
-
-    def engine_version(self, timeout: float | None) -> str:
-        """Of the engine that answers."""
-        ...
-
-    def graph(self, digest: Digest, timeout: float | None) -> Graph:
-        """A graph the server holds."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class Service:
@@ -195,7 +143,8 @@ class Function:
     """A submitted function. Inputs are positional, in the order of the function's own arguments
     without the bound ones. Options of every verb: `wrt` (a name or position, or a tuple of them;
     default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total), and `batched`: True where every
-    input holds many points along a leading axis, which the answers gain too, or the arguments that do.
+    input holds many points along a leading axis, which the answers gain too, or the arguments that do. Seeds with that
+    axis differ from point to point.
 
     Answers are shaped like what they are taken by: a gradient like its input, a Jacobian leaf
     output.shape + input.shape. Dense arrays are writable and the caller's own.

@@ -13,7 +13,7 @@ from backsweep_engine.errors import Fault
 from backsweep_engine.plan.plan import Axis
 
 from .filed import Filed, Kept
-from .service import Progress, Usage
+from .transport import Progress, Usage
 from .v1 import backsweep_pb2 as pb
 from .wire import limits
 from .wire.answers import decode_result
@@ -107,6 +107,8 @@ class Taking:
         if self._earlier is not None and self._to.kept is not None:
             for start, stop in self._earlier.ranges:
                 self._joiner.hold(0, 0, start, stop)
+            extent = outlines[0][0].type.shape[1 if self._earlier.axis is Axis.COLUMN else 0]
+            self._blocks = self._total * sum(stop - start for start, stop in self._earlier.ranges) // extent
         self._earlier = None
 
     def _tell(self, done: int) -> None:

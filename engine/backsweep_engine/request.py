@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .check.check import require_judge
 from .errors import GraphError
 from .graph import Graph, Type
-from .plan.make import Ask
+from .plan.make import Ask, seed_name
 from .query import (
     Check,
     Curvature,
@@ -41,7 +41,10 @@ MAX_COORDINATES = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """Queries at a point; equal only to itself, so that it can be a key. `types`: what is bound to each input, with the leading axis of `batched` ones."""
+    """Queries at a point; equal only to itself, so that it can be a key. `types`: what is bound to each input, with the leading axis of `batched` ones.
+
+    `batched`: inputs, and by `seed_name` the seeds that differ from point to point.
+    """
 
     graph: Graph
     types: Mapping[str, Type]
@@ -54,12 +57,23 @@ def require_sound(request: Request) -> int:
     points = _points(request)
     for k, ask in enumerate(request.asks):
         try:
-            _require_ask(request.graph, ask)
+            _require_ask(request.graph, _at_a_point(ask, k, request.batched, points))
             if request.batched:
                 _require_built(ask)
         except GraphError as error:
             raise error.located(query=k) from None
     return points
+
+
+def _at_a_point(ask: Ask, query: int, batched: frozenset[str], points: int) -> Ask:
+    """With the seeds as one point has them."""
+    seeds = dict(ask.seeds)
+    for name, seed in ask.seeds.items():
+        if seed_name(query, name) in batched:
+            if seed.shape[:1] != (points,):
+                raise GraphError(f"seed {name!r} is not one for each point", reason="SHAPE", name=name, got=str(seed), allowed=f"a leading axis of {points}")
+            seeds[name] = seed.with_shape(seed.shape[1:])
+    return Ask(ask.query, seeds)
 
 
 def _require_built(ask: Ask) -> None:
@@ -94,6 +108,8 @@ def _points(request: Request) -> int:
             reason = "DTYPE" if got.dtype != declared.dtype else "SHAPE"
             hint = f"cast it: x.astype('{declared.dtype.name}')" if reason == "DTYPE" else ""
             raise GraphError(f"input {name!r} has the wrong type", reason=reason, node=node, got=str(got), allowed=str(declared), hint=hint)
+    if request.batched and not sizes:
+        raise GraphError("seeds differ from point to point, and no input does", name=min(request.batched), allowed="seeds of one point, or many points")
     if len(sizes) > 1:
         raise GraphError("batched inputs have different numbers of points", reason="SHAPE", got=", ".join(map(str, sorted(sizes))), allowed="one number")
     return next(iter(sizes), 0)

@@ -50,7 +50,16 @@ SCALAR: dict[str, tuple[Callable[[bs.Function], Any], Callable[[], Any]]] = {
     "value and gradient": (lambda f: f.value_and_gradient(X, Y, wrt="y", batched=True), lambda: (np.sin(X).sum(1) * Y**2, 2 * Y * np.sin(X).sum(1))),
     "jvp": (lambda f: f.jvp(X, Y, tangent=V, wrt="x", batched=True), lambda: (np.cos(X) * Y[:, None] ** 2) @ V),
     "hvp": (lambda f: f.hvp(X, Y, tangent=V, wrt="x", batched=True), lambda: -np.sin(X) * Y[:, None] ** 2 * V),
-    "a tangent for each point": (
+    "a tangent for each point": (lambda f: f.hvp(X, Y, tangent=X, wrt="x", batched=True), lambda: -np.sin(X) * Y[:, None] ** 2 * X),
+    "a jvp of each point's tangents": (
+        lambda f: f.jvp(X, Y, tangent=(X, V[:1].repeat(11)), batched=True),
+        lambda: (np.cos(X) * X).sum(1) * Y**2 + 2 * Y * np.sin(X).sum(1),
+    ),
+    "one tangent for each point, another for all": (
+        lambda f: f.jvp(X, Y, tangent=(X, 2.0), batched=True),
+        lambda: (np.cos(X) * X).sum(1) * Y**2 + 4 * Y * np.sin(X).sum(1),
+    ),
+    "a derived graph at many points": (
         lambda f: f.derive("hvp", wrt="x")(X, Y, X, batched=True),
         lambda: -np.sin(X) * Y[:, None] ** 2 * X,
     ),
@@ -66,6 +75,7 @@ SCALAR: dict[str, tuple[Callable[[bs.Function], Any], Callable[[], Any]]] = {
 VECTOR: dict[str, tuple[Callable[[bs.Function], Any], Callable[[], Any]]] = {
     "value": (lambda f: f(X, batched=True), lambda: np.tanh(X @ A.T)),
     "vjp": (lambda f: f.vjp(X, cotangent=U, batched=True), lambda: (slopes(X) * U) @ A),
+    "a cotangent for each point": (lambda f: f.vjp(X, cotangent=np.outer(Y, U), batched=True), lambda: (slopes(X) * np.outer(Y, U)) @ A),
     "jacobian": (lambda f: f.jacobian(X, batched=True), lambda: slopes(X)[:, :, None] * A),
     "jacobian forward": (lambda f: f.jacobian(X, mode="forward", batched=True), lambda: slopes(X)[:, :, None] * A),
     "jacobian in blocks": (lambda f: f.jacobian(X, block=3, batched=True), lambda: slopes(X)[:, :, None] * A),
@@ -132,6 +142,7 @@ REFUSED: dict[str, tuple[Callable[[bs.Function], Any], str]] = {
     "points in different numbers": (lambda f: f(X, Y[:5], batched=True), "SHAPE"),
     "a point without an axis": (lambda f: f(X[0], Y, batched=True), "SHAPE"),
     "an argument that is not there": (lambda f: f(X, Y, batched="z"), "MISSING_INPUT"),
+    "tangents in another number": (lambda f: f.hvp(X, Y, tangent=X[:5], wrt="x", batched=True), "SHAPE"),
     "a check": (lambda f: f.check(X, Y, batched=True), "NOT_BUILT_YET"),
     "a sparse matrix": (lambda f: f.hessian(X, Y, layout="sparse", batched=True), "NOT_BUILT_YET"),
     "a file": (lambda f: f.hessian(X, Y, to="h.npy", batched=True), "MALFORMED"),

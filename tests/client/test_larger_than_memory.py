@@ -18,7 +18,6 @@ from support.server import serving
 
 ROWS, COLUMNS = 100_000, 1_000
 MOST_BYTES = 600_000_000
-BUDGET = 256 << 20
 
 
 def low_rank(x: Any, B: Any, C: Any) -> Any:
@@ -56,7 +55,7 @@ def served(to: Path, mode: str, slow: float) -> tuple[int, float]:
         if slow and done % 10 == 1:
             time.sleep(slow)
 
-    with serving(memory_bytes=BUDGET) as server, bs.connect(server.address) as service:
+    with serving() as server, bs.connect(server.address) as service:
         f = service.submit(low_rank, x=bs.float64[COLUMNS], **factors())
         started = time.monotonic()
         right(f.jacobian(x, mode=mode, to=to, progress=told), x)
@@ -67,7 +66,7 @@ def in_process(to: Path) -> int:
     """By how much this process grew at most, looked at after each block, without the map itself."""
     x = np.linspace(-1, 1, COLUMNS)
     seen = [memory("self", "RssAnon")]
-    with bs.local(memory_bytes=BUDGET) as service:
+    with bs.local() as service:
         f = service.submit(low_rank, x=bs.float64[COLUMNS], **factors())
         right(f.jacobian(x, mode="forward", to=to, progress=lambda done, total: seen.append(memory("self", "RssAnon"))), x)
     return max(seen) - seen[0]

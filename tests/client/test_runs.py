@@ -88,6 +88,7 @@ def test_a_run_that_loses_its_server_goes_on_at_another_of_several() -> None:
             assert service.usage.blocks - before <= TOTAL - 10
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_sends_its_runs_on_to_the_next() -> None:
     listen = f"127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as servers, connected(listen) as (_, f):
@@ -172,6 +173,7 @@ def test_a_client_killed_in_a_run_goes_on_from_its_file_at(restarted: bool, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["j.npy"]
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_its_own_work_goes_on_from_its_file(tmp_path: Path) -> None:
     to = tmp_path / "j.npy"
     noted = left_by_a_kill("local", to)

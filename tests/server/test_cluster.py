@@ -17,8 +17,8 @@ BOUND = [raw.binding("x", floats(*np.linspace(-1, 1, N)))]
 RAY_STARTS_SECONDS = 90.0
 
 
-def run(ask: Asking, block: int) -> list[pb.RunResponse]:
-    request = pb.RunRequest(graph=ask.graph(raw.sines(N, 5)), bindings=BOUND, queries=[raw.jacobian(block)], run_id=bytes(15) + bytes([block]))
+def run(ask: Asking, block: int, have: pb.Have | None = None) -> list[pb.RunResponse]:
+    request = pb.RunRequest(graph=ask.graph(raw.sines(N, 5)), bindings=BOUND, queries=[raw.jacobian(block)], run_id=bytes(15) + bytes([block]), have=have)
     return list(ask.stub.Run(request, timeout=RAY_STARTS_SECONDS))
 
 
@@ -39,12 +39,17 @@ def test_blocks_go_over_the_cluster_and_small_work_stays_here(ask: Asking) -> No
         assert executors(clustered) == [("cluster", 0), ("local", 1)]
         there = run(clustered, 10)
         assert executors(clustered)[0] == ("cluster", 2)
+        # Begun in one process, gone on with on lanes.
+        held = [pb.BlockRange(axis=pb.AXIS_COLUMN, start=10, stop=40)]
+        rest = run(clustered, 10, pb.Have(plan_key=here[0].accepted.plan_key, platform=here[0].accepted.platform, ranges=held))
         assert server.stop() == 0
     assert there[0].accepted.executor == "cluster"
     assert (there[-1].done.usage.executor, there[-1].done.usage.blocks) == ("cluster", 6)
     assert there[0].accepted.plan_key == here[0].accepted.plan_key
     assert there[0].accepted.platform == here[0].accepted.platform
     assert chunks(there) == chunks(here)
+    assert (rest[-1].done.usage.executor, rest[-1].done.usage.blocks) == ("cluster", 3)
+    assert chunks(rest) == {start: data for start, data in chunks(here).items() if not 10 <= start < 40}
 
 
 def explained(ask: Asking, block: int) -> pb.QueryPlan:

@@ -130,7 +130,6 @@ WRONG = [
     ("has a tangent without value", pb.Query(jvp=pb.Jvp(tangents=[pb.Binding(input="w")])), "MALFORMED", "w"),
     ("has a tangent with a type alone", pb.Query(jvp=pb.Jvp(tangents=[binding(type=types_pb2.Type(dtype=types_pb2.DATA_TYPE_FLOAT64))])), "MALFORMED", "w"),
     ("has a tangent in chunks", pb.Query(hvp=pb.Hvp(tangents=[binding(chunked=pb.ChunkedArray(transfer=1))])), "NOT_BUILT_YET", "w"),
-    ("has a batched cotangent", pb.Query(vjp=pb.Vjp(cotangents=[pb.Binding(input="", batched=True, inline=binding().inline)])), "NOT_BUILT_YET", ""),
     ("has a tangent of no dtype", pb.Query(jvp=pb.Jvp(tangents=[binding(inline=types_pb2.Array())])), "DTYPE", "w"),
     (
         "has a tangent that does not fill its shape",
@@ -187,3 +186,9 @@ def test_an_unknown_field_in_a_binding_names_the_input() -> None:
     with pytest.raises(GraphError) as caught:
         decode_bindings([message])
     assert caught.value.reason == "UNKNOWN_FIELD"
+
+
+def test_a_seed_may_differ_from_point_to_point() -> None:
+    message = encode_query(ask.Vjp(("x",)), {"": np.zeros((7, 3))}, batched=[""])
+    asked = decode_query(pb.Query.FromString(message.SerializeToString()), GRAPH)
+    assert asked.seeds[""].batched and asked.seeds[""].type.shape == (7, 3)

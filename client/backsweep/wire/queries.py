@@ -6,7 +6,7 @@ chooses". Whether a query fits its graph is the engine's question: answer.prepar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -51,10 +51,10 @@ class Asked:
 # Encoding.
 
 
-def encode_query(query: ask.Query, seeds: Mapping[str, Array | ArrayRef] | None = None) -> pb.Query:
-    """The message of a query. `seeds`: by input (tangents, a given gradient) or output (cotangents)."""
+def encode_query(query: ask.Query, seeds: Mapping[str, Array | ArrayRef] | None = None, batched: Container[str] = ()) -> pb.Query:
+    """The message of a query. `seeds`: by input (tangents, a given gradient) or output (cotangents); `batched`: those that differ from point to point."""
     message = pb.Query(wrt=ask.wrt_of(query), block_rows=getattr(query, "block", 0))
-    bindings = [encode_binding(Binding(name, value)) for name, value in (seeds or {}).items()]
+    bindings = [encode_binding(Binding(name, value, name in batched)) for name, value in (seeds or {}).items()]
     match query:
         case ask.Value():
             message.value.SetInParent()
@@ -136,11 +136,7 @@ def decode_query(message: pb.Query, graph: Graph, bound: Iterable[str] = (), *, 
     query, seeds = _DECODERS[verb](getattr(message, verb), wrt, message.block_rows)
     if isinstance(query, ask.Jacobian | ask.Hessian):
         query = replace(query, layout=_layout(message.layout))
-    bindings = decode_bindings(seeds, types=types)
-    for binding in bindings.values():
-        if binding.batched:
-            raise NotBuiltYet("seeds that differ from point to point are not built yet", name=binding.name, got="batched", hint="ask point by point")
-    return Asked(query, bindings)
+    return Asked(query, decode_bindings(seeds, types=types))
 
 
 def decode_wrt(names: Iterable[str], graph: Graph, bound: Iterable[str] = ()) -> Wrt:

@@ -86,7 +86,7 @@ def decode_request(message: Message, graph: Graph) -> Received:
     if explain:
         types = dict(zip(graph.input_names, graph.input_types, strict=True)) | types
     asks = tuple(Ask(one.query, {name: binding.type for name, binding in one.seeds.items()}) for one in asked)
-    request = Request(graph, types, asks, frozenset(name for name, binding in bindings.items() if binding.batched))
+    request = Request(graph, types, asks, frozenset(name for name, binding in (bindings | seeds).items() if binding.batched))
     fixed = frozenset(name for name in bound if not bindings[name].of_point and not bindings[name].batched)
     return Received(request, {name: b.value for name, b in (bindings | seeds).items() if not isinstance(b.value, Type)}, fixed)
 

@@ -117,7 +117,7 @@ class Drawing:
     def plan(self, memory_bytes: int, blocks: Sequence[int], batched: frozenset[str], points: int) -> Plan:
         once = replace(refine(fuse(_without_inputs(self.builder.build(self.outputs), batched))), factors=self.factors)
         held = sum(t.nbytes * (points if n in batched else 1) for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
-        held += sum(t.type.nbytes for t in self.seeds.values())
+        held += sum(t.type.nbytes * (points if n in batched else 1) for n, t in self.seeds.items())
         for sweep in self.sweeps:
             if sweep.given and sweep.axis is not Axis.POINT:
                 held += sweep.rows * sum(t.nbytes for t in _row_types(sweep))

@@ -46,7 +46,7 @@ def seed_name(query: int, name: str) -> str:
 
 
 def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str] = frozenset(), points: int = 0, bound: Bound | None = None) -> Plan:
-    """The plan of a request. `batched`: inputs that hold `points` points along a leading axis. `bound`:
+    """The plan of a request. `batched`: inputs, and seeds by `seed_name`, that hold `points` points along a leading axis. `bound`:
     arrays whose values may shape the plan, of the types of their inputs; Plan.read says which did.
 
     Raises GraphError where a query does not fit the graph, OverBudget where it does not fit the budget.
@@ -67,8 +67,9 @@ def _drawn(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset
         names = [seed_name(k, name) for name in seeds]
         many = bool(getattr(ask.query, "many", False))
         if batched:
-            rows = [i for i, name in enumerate(graph.input_names) if name in batched]
-            sweep_rows(drawing, k, derived, names, rows, [graph.input_names[i] for i in rows], points, Axis.POINT)
+            inputs = [*graph.input_names, *names]
+            rows = [i for i, name in enumerate(inputs) if name in batched]
+            sweep_rows(drawing, k, derived, names, rows, [inputs[i] for i in rows], points, Axis.POINT)
         elif many:
             rows = list(range(graph.arity, derived.arity))
             count = next(iter(ask.seeds.values())).shape[0] if ask.seeds else 0
