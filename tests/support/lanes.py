@@ -73,8 +73,8 @@ def products_a_second() -> int:
     return max(1, round(50 / block))
 
 
-def _bare(products: int, share: int) -> None:
-    """The process of the peer: its share of the blocks, each time it is told to. Says when it is ready, and how long each took."""
+def _share(products: int, share: int) -> None:
+    """A process of the peer: its share of the blocks, each time it is told to."""
     pin_threads()
     plan, values = jacobian_plan(SIZE, WIDTH, products=products), jacobian_values(SIZE)
     sweep = plan.sweeps[0]
@@ -88,40 +88,59 @@ def _bare(products: int, share: int) -> None:
         print("done", flush=True)
 
 
-def efficiency() -> None:
-    products = products_a_second()
-    plan, values = jacobian_plan(SIZE, WIDTH, products=products), jacobian_values(SIZE)
-    peer_command = [sys.executable, "-m", "support.lanes", "bare", str(products)]
-    peers = [subprocess.Popen([*peer_command, str(k)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for k in range(LANES)]
-    cluster = Cluster(LANES, 128 << 20)
+def _bare(products: int) -> None:
+    """The peer: leads a session with its processes in it, as the driver does with the lanes, since systems give sessions equal shares of a busy machine."""
+    command = [sys.executable, "-m", "support.lanes", "share", str(products)]
+    peers = [subprocess.Popen([*command, str(k)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for k in range(LANES)]
     try:
         for peer in peers:
             _line(peer)
+        print("ready", flush=True)
+        for _ in sys.stdin:
+            for peer in peers:
+                _tell(peer)
+            for peer in peers:
+                _line(peer)
+            print("done", flush=True)
+    finally:
+        for peer in peers:
+            peer.communicate("", timeout=60)
+
+
+def efficiency() -> None:
+    products = products_a_second()
+    plan, values = jacobian_plan(SIZE, WIDTH, products=products), jacobian_values(SIZE)
+    command = [sys.executable, "-m", "support.lanes", "bare", str(products)]
+    peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    cluster = Cluster(LANES, 128 << 20)
+    try:
+        _line(peer)
         seconds(cluster, plan, values)  # starts Ray and makes the program
         (driver,) = drivers(os.getpid())
         bare, lanes, bare_cpu, lanes_cpu = [], [], [], []
         for _ in range(ROUNDS):
-            before, spent = time.monotonic(), _cpu([peer.pid for peer in peers])
-            for peer in peers:
-                assert peer.stdin is not None
-                peer.stdin.write("go\n")
-                peer.stdin.flush()
-            for peer in peers:
-                _line(peer)
+            before, spent = time.monotonic(), _cpu(session.members(peer.pid))
+            _tell(peer)
+            _line(peer)
             bare.append(time.monotonic() - before)
-            bare_cpu.append(_cpu([peer.pid for peer in peers]) - spent)
+            bare_cpu.append(_cpu(session.members(peer.pid)) - spent)
             spent = _cpu([os.getpid(), *session.members(driver)])
             lanes.append(seconds(cluster, plan, values))
             lanes_cpu.append(_cpu([os.getpid(), *session.members(driver)]) - spent)
     finally:
         cluster.close()
-        for peer in peers:
-            peer.communicate("", timeout=60)
+        peer.communicate("", timeout=60)
     ratio = statistics.median([b / c for b, c in zip(bare, lanes, strict=True)])
     blocks = plan.sweeps[0].blocks
     worked = statistics.median([b / c for b, c in zip(bare_cpu, lanes_cpu, strict=True)])
     print(f"efficiency: {blocks} blocks of {statistics.median(bare_cpu) / blocks:.2f} CPU seconds, two bare processes / two lanes:")
     print(f"  wall time {ratio:.3f} ({_list(bare, lanes)}); CPU time, all of Ray's processes counted, {worked:.3f} ({_list(bare_cpu, lanes_cpu)})")
+
+
+def _tell(peer: subprocess.Popen[str]) -> None:
+    assert peer.stdin is not None
+    peer.stdin.write("go\n")
+    peer.stdin.flush()
 
 
 def _line(peer: subprocess.Popen[str]) -> None:
@@ -193,8 +212,8 @@ FIGURES = {"efficiency": efficiency, "overhead": overhead, "growth": growth}
 
 
 def main(arguments: Sequence[str]) -> None:
-    if arguments[:1] == ["bare"]:
-        _bare(*map(int, arguments[1:]))
+    if arguments[:1] in (["bare"], ["share"]):
+        (_bare if arguments[0] == "bare" else _share)(*map(int, arguments[1:]))
         return
     pin_threads()
     for name in arguments or FIGURES:
