@@ -191,7 +191,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("the client is interrupted", WORKER_SECONDS, _interrupt, expected=INTERRUPTED),
     Fault("the deadline expires", WORKER_SECONDS, expected="DEADLINE", job=ENDLESS, timeout=5.0),
     Fault("the driver is killed", DRIVER_SECONDS, _kill_driver),
-    Fault("a block kills every lane that takes it", ATTEMPTS * WORKER_SECONDS, before=_poison, job=WIDE, expected="BLOCK_FAILED", relief=_calm),
+    # Four lanes have to start, one after the other.
+    Fault("a block kills every lane that takes it", DRIVER_SECONDS, before=_poison, job=WIDE, expected="BLOCK_FAILED", relief=_calm),
     # In this order: a lane that once did a wide block keeps its memory.
     Fault(
         "a block runs out of memory on every lane",
