@@ -66,6 +66,13 @@ def signal_all(pids: list[int], number: int) -> None:
             os.kill(pid, number)
 
 
+def end(pids: list[int]) -> None:
+    """SIGKILL, and waits until they are dead: a busy machine takes a while over it."""
+    signal_all(pids, signal.SIGKILL)
+    if not wait_until(lambda: not any(session.alive(pid) for pid in pids), 10):
+        raise AssertionError(f"processes {[pid for pid in pids if session.alive(pid)]} do not die")
+
+
 def listening(pids: list[int]) -> list[int]:
     """The TCP ports these processes listen on."""
     sockets: set[str] = set()
@@ -174,13 +181,13 @@ class Machines:
         """As a machine that loses power: all of it at once."""
         pids = node.processes()
         signal_all(pids, signal.SIGSTOP)  # so that none has time to notice the others' end
-        signal_all(pids, signal.SIGKILL)
+        end(pids)
 
     def mend(self) -> None:
         """A new node for each that is gone."""
         for node in list(self.nodes[1:]):
             if not session.alive(node.raylet):
-                signal_all(node.processes(), signal.SIGKILL)
+                end(node.processes()[1:])
                 self.nodes.remove(node)
                 self.add()
 
@@ -188,7 +195,7 @@ class Machines:
         """The whole of it, as `kill` does."""
         pids = session.members(self._process.pid)
         signal_all(pids, signal.SIGSTOP)
-        signal_all(pids, signal.SIGKILL)
+        end(pids)
 
     def revive(self) -> None:
         """A new cluster at the address of the one before, which is ended."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from backsweep_engine.execute.cluster.queue import ATTEMPTS
 
 from .job import Job
-from .machines import family, signal_all
+from .machines import end, family, signal_all
 from .scene import Scene
 
 WORKER_SECONDS, NODE_SECONDS, DRIVER_SECONDS = 2.0, 5.0, 15.0
@@ -101,7 +101,7 @@ def _go_on(scene: Scene) -> None:
 
 
 def _kill_hung(scene: Scene) -> None:
-    signal_all(_stopped(scene), signal.SIGKILL)
+    end(_stopped(scene))
 
 
 def _kill_driver(scene: Scene) -> None:
@@ -182,7 +182,8 @@ def _memory_again(scene: Scene) -> None:
 
 FAULTS: tuple[Fault, ...] = (
     Fault("a worker is killed", WORKER_SECONDS, _kill_worker),
-    Fault("both workers are killed", WORKER_SECONDS, _kill_both_workers),
+    # No lane is left: a process has to start before the next result, as where the only node of a service is lost.
+    Fault("both workers are killed", NODE_SECONDS, _kill_both_workers),
     Fault("the raylet of a node is killed", NODE_SECONDS, _kill_raylet),
     Fault("a node is killed", NODE_SECONDS, _kill_node),
     Fault("a node hangs and goes on", NODE_SECONDS, _hang_node, relief=_go_on),
@@ -190,7 +191,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("the client is interrupted", WORKER_SECONDS, _interrupt, expected=INTERRUPTED),
     Fault("the deadline expires", WORKER_SECONDS, expected="DEADLINE", job=ENDLESS, timeout=5.0),
     Fault("the driver is killed", DRIVER_SECONDS, _kill_driver),
-    Fault("a block kills every lane that takes it", ATTEMPTS * WORKER_SECONDS, before=_poison, job=WIDE, expected="BLOCK_FAILED", relief=_calm),
+    # Four lanes have to start, one after the other.
+    Fault("a block kills every lane that takes it", DRIVER_SECONDS, before=_poison, job=WIDE, expected="BLOCK_FAILED", relief=_calm),
     # In this order: a lane that once did a wide block keeps its memory.
     Fault(
         "a block runs out of memory on every lane",
