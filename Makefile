@@ -15,21 +15,27 @@ unexport PYTHONHOME
 export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all peers bench bench-smoke lint proto clean venv venv-proto venv-peers venv-bench python
+.PHONY: help install demo demo-fault test test-all fault-report peers bench bench-smoke lint proto clean venv venv-proto venv-peers venv-bench python
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 install: venv ## backsweep with everything it can use, into .venv
 
 demo: venv ## a real model through a real server: make demo ARGS="--executor local"
 	@$(BIN)/backsweep demo $(ARGS)
 
+demo-fault: venv ## a worker of the demo killed in front of you, and what becomes of the answer
+	@$(BIN)/backsweep demo --fault
+
 test: lint venv-proto ## lint and every test that is not slow, about seven minutes on two cores
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint venv-proto ## lint and every test
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+fault-report: venv ## what is done to a running job and what becomes of it, six minutes: make fault-report ARGS="node GCS"
+	@cd tests && ../$(BIN)/python -m fault $(ARGS)
 
 peers: venv-peers ## ops and zoo against JAX, the check beside JAX's, PyTorch's, SciPy's, 15 minutes each: make peers ARGS="erf", ARGS=checkers
 	@cd tests && ../$(PEERS_PYTHON) -m peers $(ARGS)

@@ -6,6 +6,7 @@ import pytest
 
 from backsweep_engine.execute.cluster.cluster import Cluster
 from support.raw import Asking, asking
+from support.rays import leaving_nothing
 from support.server import Server, serving
 
 
@@ -24,9 +25,8 @@ def ask(server: Server) -> Iterator[Asking]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    cluster = Cluster(lanes=2, memory_bytes=128 << 20)
-    yield cluster
-    cluster.close()
+    with leaving_nothing(Cluster(lanes=2, memory_bytes=128 << 20)) as cluster:
+        yield cluster
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from backsweep_engine.errors import Cancelled, ClusterLost, Error, Fault, GraphError, OverBudget
 
     from .asks import check, empirical_fisher, fisher, gauss_newton, gradient, hessian, hessian_diagonal, hvp, jacobian, jvp, value, value_and_gradient, vjp
-    from .calls import Estimate, NonFiniteWarning
     from .client import connect
     from .control import cond
     from .curvature import CriticalPoint, critical_point, newton_step
@@ -26,7 +25,9 @@ if TYPE_CHECKING:
     from .implicit import fixed_point, root
     from .inprocess import local
     from .loops import fori_loop, scan, while_loop
+    from .many import ask_all
     from .odes import odeint
+    from .results import Estimate, NonFiniteWarning
     from .service import Function, Service, Usage
     from .wire.errors import DeadlineExceeded, MissingBlobs, NotAllowed, NotBuiltYet, RunRefused, Unavailable
     from .wrapping import checkpoint, custom_gradient, vmap
@@ -35,13 +36,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     ".asks": "check empirical_fisher fisher gauss_newton gradient hessian hessian_diagonal hvp jacobian jvp value value_and_gradient vjp",
-    ".calls": "Estimate NonFiniteWarning",
+    ".results": "Estimate NonFiniteWarning",
     ".client": "connect",
     ".control": "cond",
     ".curvature": "CriticalPoint critical_point newton_step",
     ".implicit": "fixed_point root",
     ".inprocess": "local",
     ".loops": "fori_loop scan while_loop",
+    ".many": "ask_all",
     ".odes": "odeint",
     ".wrapping": "checkpoint custom_gradient vmap",
     ".service": "Function Service Usage",
@@ -54,7 +56,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [  # noqa: RUF022  # grouped as a reader meets them
-    "connect", "local", "Service", "Function", "Usage",
+    "connect", "local", "Service", "Function", "Usage", "ask_all",
     "float64", "float32", "int64", "int32", "bool_",
     "value", "gradient", "value_and_gradient", "jvp", "vjp", "jacobian", "hessian", "hvp", "hessian_diagonal", "check",
     "gauss_newton", "fisher", "empirical_fisher",

@@ -13,7 +13,7 @@ from typing import Any
 from backsweep_engine.errors import GraphError
 
 from . import checking, nesting
-from .calls import Asked
+from .signature import Asked
 
 
 class Verb:
@@ -21,6 +21,7 @@ class Verb:
 
     def __init__(self, name: str, transform: Callable[..., Any] | None = None) -> None:
         self.name = name
+        self.asked = Asked(name)
         self._transform = transform
         self.__doc__ = transform.__doc__ if transform else f"The {name.replace('_', ' ')}, in f.ask."
 
@@ -41,10 +42,10 @@ class Verb:
 
 def as_asked(verb: Any) -> Asked:
     """What stands in f.ask as something to ask."""
-    if isinstance(verb, Asked):
+    if type(verb) is Asked:
         return verb
     if isinstance(verb, Verb):
-        return Asked(verb.name)
+        return verb.asked
     raise GraphError("not something to ask", reason="MALFORMED", got=repr(verb)[:80], allowed="bs.value, bs.gradient, bs.hvp(v) ...")
 
 

@@ -19,8 +19,8 @@ from backsweep_engine.ops.term import Term
 from backsweep_engine.transforms.adjoint import with_adjoint
 from backsweep_engine.transforms.rewrite import inline
 
-from .calls import Argument, Array, Signature, wrt_arguments
 from .dtypes import as_array
+from .signature import Argument, Array, Signature, wrt_arguments
 from .trace import trace
 from .trees import flatten
 

@@ -55,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen (default 127.0.0.1:50051; port 0 takes a free one and prints it)")
-    parser.add_argument("--executor", choices=("local", "cluster"), help="compute blocks in this process, or over Ray workers (default local)")
-    parser.add_argument("--lanes", type=int, metavar="N", help="Ray workers of the cluster executor (default 2)")
+    parser.add_argument(
+        "--executor", choices=("local", "cluster", "auto"), help="compute blocks in this process, over Ray workers, or wherever is sooner (default local)"
+    )
+    parser.add_argument("--lanes", type=int, metavar="N", help="Ray workers of the executors cluster and auto (default 2)")
+    parser.add_argument("--cluster-address", metavar="HOST:PORT", help="a running Ray cluster to join (default RAY_ADDRESS, else one is started here)")
     parser.add_argument("--memory-bytes", type=int, metavar="N", help="memory budget of a request at its peak")
     parser.epilog = "Every other setting is an environment variable: see server/backsweep_server/settings.py. SIGTERM stops the server gracefully."
     parser.set_defaults(run=_serve)
@@ -67,7 +70,7 @@ def _serve(options: argparse.Namespace) -> int:
     if find_spec("backsweep_server") is None:
         raise Error("the server is not installed", reason="NOT_INSTALLED", hint="pip install 'backsweep[server]'")
     environment = dict(os.environ)
-    for name in ("listen", "executor", "lanes", "memory_bytes"):
+    for name in ("listen", "executor", "lanes", "cluster_address", "memory_bytes"):
         if getattr(options, name) is not None:
             environment[f"BACKSWEEP_{name.upper()}"] = str(getattr(options, name))
     # The server replaces this process, so that signals and exit status are its own.
@@ -83,6 +86,7 @@ def _describe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--block", type=int, default=0, metavar="N", help="rows or columns per block (default: the plan chooses)")
     parser.add_argument("--layout", choices=("dense", "sparse"), default="dense", help="how a matrix is delivered (default dense)")
     parser.add_argument("--memory-bytes", type=int, default=4 << 30, metavar="N", help="the budget (default 4 GiB)")
+    parser.add_argument("--lanes", type=int, default=2, metavar="N", help="say where the executor auto with so many lanes would run it (default 2)")
     parser.add_argument("--text", action="store_true", help="print every node of the graph too")
     parser.set_defaults(run=_describe)
 
@@ -102,6 +106,7 @@ def _describe(options: argparse.Namespace) -> int:
             options.layout,
             options.through,
             options.family,
+            options.lanes,
         )
     )
     return 0
@@ -123,11 +128,16 @@ def _check(options: argparse.Namespace) -> int:
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executor", choices=("local", "cluster"), default="cluster", help="where blocks are computed (default cluster: two Ray workers)")
+    parser.add_argument("--fault", action="store_true", help="instead: kill a worker while it computes, and compare the answer's bits")
     parser.set_defaults(run=_demo)
 
 
 def _demo(options: argparse.Namespace) -> int:
     """Fits a logistic regression to real data through a server on loopback, comparing every derivative with its formula."""
+    if options.fault:
+        from .demo import fault
+
+        return fault.run()
     from .demo.run import run
 
     return run(options.executor)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -20,21 +20,23 @@ from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.v1 import types_pb2
 from backsweep.v1.backsweep_pb2_grpc import BacksweepServiceStub
 from backsweep_engine.answer import Answer
-from backsweep_engine.errors import Error, Fault, GraphError
+from backsweep_engine.errors import Error, Fault, GraphError, OverBudget
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.make import seed_name
 
-from .calls import Array, Call, result_bytes
+from .calls import Call, Question, result_bytes
+from .filed import Filed
 from .service import Progress, Service, Usage
+from .signature import Array
+from .taking import Taking
 from .wire import limits
 from .wire.answers import decode_result
 from .wire.arrays import ArrayRef, Digest, array_ref, digest_of, encode_digest, to_bytes
 from .wire.bindings import Binding, encode_binding
-from .wire.blocks import decode_outline
-from .wire.errors import DeadlineExceeded, MissingBlobs, Unavailable, from_rpc_error, may_repeat
+from .wire.errors import Again, DeadlineExceeded, MissingBlobs, RunRefused, Unavailable, from_rpc_error, may_repeat, row_of
 from .wire.graphs import decode_graph, encode_graph
-from .wire.joiner import Joiner
 from .wire.queries import encode_query
+from .wire.requests import encode_have
 
 MAX_UPLOADS = 2
 """How often a call uploads again what a server says it lost."""
@@ -42,14 +44,25 @@ MAX_UPLOADS = 2
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 5.0
 """Between repeats while a server is busy or away; doubled each time."""
 
+DETACH_SECONDS = 10.0
+"""How long a server keeps a run whose stream broke. One that does not is asked for what is missing, which costs little more."""
+
+_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 2000)]
+
+_log = logging.getLogger("backsweep")
+
 T = TypeVar("T")
 
 
-def connect(address: str, *, insecure: bool = False, credentials: grpc.ChannelCredentials | None = None, timeout: float = 600.0) -> Service:
-    """A service at `host:port`. Nothing is sent before the first call.
+def connect(
+    address: str, *, insecure: bool = False, credentials: grpc.ChannelCredentials | None = None, timeout: float = 600.0, patience: float = 5.0
+) -> Service:
+    """A service at `host:port`, or at several addresses: "ipv4:10.0.0.1:50051,10.0.0.2:50051". Nothing is sent before the first call.
 
     Plaintext leaves loopback only with `insecure=True`; otherwise give TLS `credentials`.
-    `timeout`: seconds a call may take unless it says otherwise.
+    `timeout`: seconds a call may take unless it says otherwise. `patience`: seconds the first call waits for a
+    server that cannot be reached; one that was reached and is away is waited for until the timeout. Where there are several
+    addresses, by a list or by name, a run that loses its server goes on at another.
     """
     if credentials is None and not insecure and not _is_loopback(address):
         raise Error(
@@ -59,10 +72,13 @@ def connect(address: str, *, insecure: bool = False, credentials: grpc.ChannelCr
             allowed="loopback addresses",
             hint="pass credentials=grpc.ssl_channel_credentials(...), or insecure=True if the network is yours",
         )
-    return Service(Remote(address, insecure, credentials, timeout))
+    return Service(Remote(address, insecure, credentials, timeout, patience))
 
 
 def _is_loopback(address: str) -> bool:
+    family, _, several = address.partition(":")
+    if family in ("ipv4", "ipv6"):  # gRPC's way to name several addresses
+        return all(_is_loopback(one) for one in several.split(","))
     host = address.rsplit(":", 1)[0].strip("[]")
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -73,9 +89,10 @@ def _is_loopback(address: str) -> bool:
 class Remote:
     """The transport to one server (or one balanced name)."""
 
-    def __init__(self, address: str, insecure: bool, credentials: grpc.ChannelCredentials | None, timeout: float) -> None:
-        self._address, self._insecure, self._timeout = address, insecure, timeout
-        options = [("grpc.keepalive_time_ms", 30_000), ("grpc.enable_retries", 0)]  # we repeat by ourselves, below
+    def __init__(self, address: str, insecure: bool, credentials: grpc.ChannelCredentials | None, timeout: float, patience: float) -> None:
+        self._address, self._insecure, self._timeout, self._patience = address, insecure, timeout, patience
+        options = [("grpc.keepalive_time_ms", 30_000), ("grpc.enable_retries", 0), *_RECONNECT]  # we repeat by ourselves, below
+        self._reached = False
         self._channel = grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
         self._stub = BacksweepServiceStub(self._channel)
         self._lock = threading.Lock()
@@ -88,20 +105,36 @@ class Remote:
     def usage(self) -> Usage:
         return self._usage
 
-    def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
+    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
+        call = question.call(values)
         started, deadline = time.monotonic(), time.monotonic() + (self._timeout if timeout is None else timeout)
         graph, blobs, messages = self._encoded(call)
-        as_run = progress is not None or result_bytes(call) > limits.MAX_RESULT_BYTES
+        taking = Taking(progress, to) if progress is not None or result_bytes(call) > limits.MAX_RESULT_BYTES else None
 
         def once() -> list[Answer]:
+            nonlocal taking
             self._upload(blobs, deadline)
-            return self._run(graph, messages, deadline, progress) if as_run else self._compute(graph, messages, deadline)
+            if taking is None:
+                try:
+                    return self._compute(graph, messages, deadline)
+                except OverBudget as error:
+                    if row_of(error).again is not Again.AS_RUN:
+                        raise
+                    taking = Taking(progress, to)
+            return self._run(graph, messages, deadline, taking)
 
-        answers = self._repeated(once, blobs, deadline)
+        try:
+            answers = self._repeated(once, blobs, deadline)
+        finally:
+            if taking is not None:
+                self._count(taking.usage)
+                if taking.answers is None:
+                    taking.leave()
         self._count(Usage(1, time.monotonic() - started))
         return answers
 
-    def explain(self, call: Call, timeout: float | None) -> str:
+    def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
+        call = question.call(values)
         deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
         graph, blobs, messages = self._encoded(call)
 
@@ -136,7 +169,7 @@ class Remote:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without credentials: whoever unpickles it elsewhere must have their own.
-        return Remote, (self._address, self._insecure, None, self._timeout)
+        return Remote, (self._address, self._insecure, None, self._timeout, self._patience)
 
     # Encoding.
 
@@ -233,59 +266,55 @@ class Remote:
         self._count(Usage(blocks=reply.usage.blocks, workers=reply.usage.workers))
         return [decode_result(result, k) for k, result in enumerate(reply.results)]
 
-    def _run(self, graph: types_pb2.Digest, messages: dict[str, Any], deadline: float, progress: Progress | None) -> list[Answer]:
-        run_id = os.urandom(limits.RUN_ID_BYTES)
-        left = _left(deadline)
-        request = pb.RunRequest(graph=graph, run_id=run_id, max_seconds=left, **messages)
-        self._count(Usage(bytes_up=request.ByteSize()))
-        with _translated():
-            stream = self._stub.Run(request, timeout=left)
+    def _run(self, graph: types_pb2.Digest, messages: dict[str, Any], deadline: float, taking: Taking) -> list[Answer]:
+        """Takes what is left of a run. The next call goes on where this one was broken off."""
+        while taking.answers is None:
+            left = _left(deadline)
+            have = taking.have()
+            request = pb.RunRequest(graph=graph, run_id=taking.run_id, max_seconds=left, detach_seconds=DETACH_SECONDS, **messages)
+            if have is not None:
+                _log.info("a run goes on with %d ranges and %d patterns held", len(have.ranges), len(have.patterns))
+                request.have.CopyFrom(encode_have(have))
+            self._count(Usage(bytes_up=request.ByteSize()))
             try:
-                return self._collect(stream, progress)
-            except BaseException:
-                stream.cancel()
-                with contextlib.suppress(grpc.RpcError):
-                    self._stub.CancelRun(pb.CancelRunRequest(run_id=run_id), timeout=5.0)
-                raise
+                self._take(request, left, taking)
+            except RunRefused as error:
+                match row_of(error).again:
+                    case Again.ANEW:
+                        _log.warning("a run starts over: %s", error.message)
+                        taking.start_over()
+                    case Again.NEW_ID:
+                        taking.new_id()
+                    case _:
+                        raise
+        return taking.answers
 
-    def _collect(self, stream: Iterator[pb.RunResponse], progress: Progress | None) -> list[Answer]:
-        joiner: Joiner | None = None
-        answers: list[Answer] | None = None
-        blocks = received = total = 0
-        for event in stream:
-            received += event.ByteSize()
-            match event.WhichOneof("event"):
-                case "accepted":
-                    joiner = Joiner([decode_outline(outline) for outline in event.accepted.outlines])
-                    total = event.accepted.promise.blocks
-                case "pattern" if joiner is not None:
-                    joiner.add_pattern(event.pattern)
-                case "block" if joiner is not None:
-                    if joiner.add(event.block):
-                        blocks += 1
-                        if progress is not None:
-                            progress(min(blocks, total), total)
-                case "done" if joiner is not None:
-                    if progress is not None:
-                        progress(total, total)
-                    usage = event.done.usage
-                    self._count(Usage(bytes_down=received, blocks=usage.blocks, workers=usage.workers))
-                    rest = [decode_result(result, k) for k, result in enumerate(event.done.results)]
-                    arrays = joiner.finish([answer.arrays for answer in rest])
-                    answers = [Answer(tuple(a), r.verdict, r.notes, joiner.pattern(k)) for k, (a, r) in enumerate(zip(arrays, rest, strict=True))]
-        # Read to its end: a stream let go before would be a cancelled call to the server.
-        if answers is None:
+    def _take(self, request: pb.RunRequest, left: float, taking: Taking) -> None:
+        """One stream, read to its end: one let go before would be a cancelled call to the server."""
+        stream = self._stub.Run(request, timeout=left)
+        try:
+            with _translated():
+                for event in stream:
+                    taking.take(event)
+        except BaseException as error:
+            stream.cancel()
+            # Where it may go on the run is left alone: it is cancelled if nobody comes back in DETACH_SECONDS.
+            if not isinstance(error, Error) or row_of(error).again is Again.NO:
+                with contextlib.suppress(grpc.RpcError):
+                    self._stub.CancelRun(pb.CancelRunRequest(run_id=request.run_id), timeout=5.0)
+            raise
+        if taking.answers is None:
             raise Fault("the stream of a run ended without Done")
-        return answers
 
     def _repeated(self, once: Callable[[], T], blobs: Mapping[Digest, Any], deadline: float) -> T:
         """Repeats a call while the server is away or busy, and after uploading what it lost."""
         uploads, pause = 0, FIRST_PAUSE_SECONDS
+        self._reach(deadline)
         while True:
             try:
                 return once()
             except MissingBlobs as error:
-                uploads += 1
+                uploads += 1  # one after the other: a server that was away in between may have lost them again
                 if uploads > MAX_UPLOADS:
                     raise error from None
                 # The server names at most some of what it lost: ask again about everything.
@@ -296,8 +325,23 @@ class Remote:
                     raise
                 if time.monotonic() + after >= deadline:
                     raise error from None
+                uploads = 0
                 time.sleep(after)
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
+
+    def _reach(self, deadline: float) -> None:
+        """Waits for a connection, the first time: whoever has none gets to know it soon."""
+        if self._reached:
+            return
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=min(self._patience, _left(deadline)))
+        except grpc.FutureTimeoutError:
+            ready.cancel()
+            allowed = f"{min(self._patience, self._timeout):g} s"
+            hint = "is it running, and at this address? patience= of connect waits longer"
+            raise Unavailable("the service cannot be reached", name="address", got=self._address, allowed=allowed, hint=hint) from None
+        self._reached = True
 
     def _count(self, used: Usage) -> None:
         with self._lock:

@@ -14,8 +14,9 @@ import numpy as np
 
 from backsweep_engine.errors import Error, GraphError
 
-from .calls import Array, Asked, make_call, wrt_arguments
+from .calls import make_call
 from .service import Function
+from .signature import Array, Asked, wrt_arguments
 from .trees import matched
 
 Kind = Literal["minimum", "maximum", "saddle", "degenerate", "not critical"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backsweep_engine.answer import prepare
 from backsweep_engine.errors import Error, GraphError
+from backsweep_engine.execute.spread import choose
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.describe import bytes_text, describe
 from backsweep_engine.plan.make import Ask, Budget
@@ -60,8 +61,12 @@ def describe_file(
     layout: Layout = "dense",
     through: Sequence[str] = (),
     family: str = "",
+    lanes: int = 2,
 ) -> str:
-    """Raises Error if the file cannot be read or the query does not fit the graph. `through`: of gauss_newton; `family`: of fisher."""
+    """Raises Error if the file cannot be read or the query does not fit the graph. `through`: of gauss_newton; `family`: of fisher.
+
+    `lanes`: of the executor auto, whose choice is told as it would be before Ray has started.
+    """
     try:
         blob = path.read_bytes()
     except OSError as error:
@@ -82,7 +87,7 @@ def describe_file(
             query = replace(query, layout=layout)
         types = dict(zip(graph.input_names, graph.input_types, strict=True))
         work = prepare(Request(graph, types, (Ask(query, seeds),)), Budget(memory_bytes))
-        lines += [f"plan of {verb} by {', '.join(chosen)}:", _indented(describe(work.plan))]
+        lines += [f"plan of {verb} by {', '.join(chosen)}:", _indented(f"{describe(work.plan)}\nruns on {choose(work.plan, lanes, started=False)}")]
     except GraphError as error:
         # The graph itself is sound and shown; the query is what does not fit it.
         lines.append(f"no plan of {verb}: {error}")

@@ -79,3 +79,29 @@ def as_array(value: Any, name: str) -> np.ndarray[Any, Any]:
     copy = np.array(array, array.dtype.newbyteorder("="), order="C")
     copy.setflags(write=False)
     return copy
+
+
+def as_input(value: Any, declared: Type, name: str, *, leading: bool = False) -> np.ndarray[Any, Any]:
+    """The value as an array of the declared type, if NumPy can cast it safely; Python numbers are weak.
+
+    `leading`: one more axis in front is allowed (many seeds).
+    """
+    if type(value) is np.ndarray and value.dtype is declared.dtype and value.shape == declared.shape and value.flags.c_contiguous:
+        return value
+    if value is None:
+        raise GraphError(f"None cannot stand in a tree of arrays, at {name}", name=name, got="None")
+    array = np.asarray(value)
+    weak = isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
+    kinds = {"f": "fib", "i": "ib", "b": "b"}[declared.dtype.kind]
+    if not (array.dtype.kind in kinds if weak else np.can_cast(array.dtype, declared.dtype, "safe")):
+        raise GraphError(
+            f"{name} cannot be cast safely",
+            reason="DTYPE",
+            got=str(array.dtype),
+            allowed=f"what casts safely to {declared.dtype}",
+            hint=f"write {name}.astype('{declared.dtype}')",
+        )
+    if array.shape != declared.shape and not (leading and array.shape[1:] == declared.shape and array.ndim):
+        allowed = f"{declared.shape}" + (f" or (n, *{declared.shape})" if leading else "")
+        raise GraphError(f"{name} has the wrong shape", reason="SHAPE", got=str(array.shape), allowed=allowed, hint="submit the function anew for other shapes")
+    return np.ascontiguousarray(array, declared.dtype).reshape(array.shape)

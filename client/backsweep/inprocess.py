@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import backsweep_engine
-from backsweep_engine.answer import Answer, Collected, Work, deliver, prepare
+from backsweep_engine.answer import Answer, Work, prepare
 from backsweep_engine.errors import Error
-from backsweep_engine.execute.executor import Block, Executor
+from backsweep_engine.execute.executor import Array, Executor
 from backsweep_engine.execute.hot import Hot
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
+from backsweep_engine.plan.plan import Axis
 from backsweep_engine.plan.structure import Bound
-from backsweep_engine.request import Request
+from backsweep_engine.ready import Ready, make_ready
+from backsweep_engine.stopping import Stop, never, stoppable
 
-from .calls import Call
+from .calls import Question
+from .filed import Filed
+from .filling import fill
 from .service import Progress, Service, Usage
 
 if TYPE_CHECKING:
@@ -32,7 +40,8 @@ def local(*, executor: str = "local", lanes: int = 2, threads: int | None = None
     """A service without a server.
 
     `executor`: "local" computes in this thread, "cluster" over `lanes` Ray workers (they start when
-    first needed and end with the service). `threads`: BLAS threads while computing; None leaves the
+    first needed and end with the service; where RAY_ADDRESS is set they are that cluster's), "auto"
+    wherever the work would be done sooner, here while Ray starts. `threads`: BLAS threads while computing; None leaves the
     process as it is. `memory_bytes`: the budget of one call.
     """
     return Service(InProcess(executor, lanes, threads, memory_bytes))
@@ -42,49 +51,61 @@ class InProcess:
     """The transport that computes where it stands."""
 
     def __init__(self, executor: str, lanes: int, threads: int | None, memory_bytes: int) -> None:
-        if executor not in ("local", "cluster"):
-            raise Error("no such executor", reason="MALFORMED", got=repr(executor), allowed="'local', 'cluster'")
+        if executor not in ("local", "cluster", "auto"):
+            raise Error("no such executor", reason="MALFORMED", got=repr(executor), allowed="'local', 'cluster', 'auto'")
         self._options = (executor, lanes, threads, memory_bytes)
-        self._executor = _executor(executor, lanes)
+        self._below = _executor(executor, lanes)
+        self._executor = Hot(self._below)
         self._budget = Budget(memory_bytes)
         self._threads = threads
         self._lock = threading.Lock()
         self._works: dict[Any, Work] = {}
         self._read: dict[Any, tuple[str, ...]] = {}
-        self._recent: dict[Request, Work] = {}
+        self._ready: dict[Question, tuple[Ready, int, int]] = {}
+        """and of each its blocks and workers"""
         self._calls = self._blocks = self._workers = 0
         self._seconds = 0.0
-        self._unlimited = nullcontext()
 
     @property
     def usage(self) -> Usage:
         return Usage(self._calls, self._seconds, 0, 0, self._blocks, self._workers)
 
-    def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
+    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
         started = time.monotonic()
-        work = self._recent.get(call.request) or self._work(call)
+        stop = _until(timeout)
+        if to is not None and (work := self._work(question, stop)).outlines[0][0].axis is not Axis.WHOLE:
+            return self._filled(question, values, stop, progress, to, work)
+        ready, blocks, workers = self._ready.get(question) or self._made_ready(question, stop)
+        if self._threads is None:
+            answers = ready(values, stop, progress)
+        else:
+            with self._limited():
+                answers = ready(values, stop, progress)
+        self._count(started, blocks, workers)
+        return answers
 
-        def stop() -> bool:
-            return timeout is not None and time.monotonic() - started > timeout
+    def _filled(self, question: Question, values: Sequence[Array], stop: Stop, progress: Progress | None, to: Filed, work: Work) -> list[Answer]:
+        """A matrix in blocks, which go to a file: it is never held whole."""
+        started = time.monotonic()
+        here = f"{_platform()}; {self._options[0]}; BLAS threads {self._threads or 'as they are'}"
+        with nullcontext() if self._threads is None else self._limited():
+            answer, blocks = fill(work, question.call(values).values, self._executor, stop, progress, to, here)
+        self._count(started, blocks, self._executor.lanes)
+        return [answer]
 
-        collected = Collected(work)
-        done = 0
-        with self._limited():
-            for event in deliver(work, call.values, self._executor, stop):
-                collected.add(event)
-                if isinstance(event, Block):
-                    done += event.stop > event.start
-                    if progress is not None:
-                        progress(min(done, work.promise.blocks), work.promise.blocks)
+    def _count(self, started: float, blocks: int, workers: int) -> None:
         with self._lock:
             self._calls += 1
             self._seconds += time.monotonic() - started
-            self._blocks += work.plan.promise.blocks
-            self._workers = max(self._workers, self._executor.lanes if work.plan.sweeps else 1)
-        return collected.answers()
+            self._blocks += blocks
+            if workers > self._workers:
+                self._workers = workers
 
-    def explain(self, call: Call, timeout: float | None) -> str:
-        return describe(self._work(call).plan)
+    def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
+        from backsweep_engine.execute.spread import Spread
+
+        plan = self._work(question, _until(timeout)).plan
+        return f"{describe(plan)}\nruns on {self._below.choice(plan) if isinstance(self._below, Spread) else self._options[0]}"
 
     def engine_version(self, timeout: float | None) -> str:
         return backsweep_engine.__version__
@@ -98,16 +119,27 @@ class InProcess:
     def __reduce__(self) -> tuple[Any, ...]:
         return InProcess, self._options
 
-    def _work(self, call: Call) -> Work:
+    def _made_ready(self, question: Question, stop: Stop) -> tuple[Ready, int, int]:
+        work = self._work(question, stop)
+        workers = self._executor.lanes if work.plan.sweeps else 1
+        with stoppable(stop):
+            made = make_ready(work, self._executor, question.names, question.bound), work.plan.promise.blocks, workers
+        with self._lock:
+            if len(self._ready) >= CACHED_PLANS:
+                self._ready.pop(next(iter(self._ready)))
+            self._ready[question] = made
+        return made
+
+    def _work(self, question: Question, stop: Stop) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""
-        request = call.request
-        asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)), call.bound)
-        bound = Bound({name: call.values[name] for name in call.bound})
+        request = question.request
+        asked = (request.graph.fingerprint, tuple(request.types.items()), tuple(map(_ask_key, request.asks)), frozenset(question.bound))
+        bound = Bound(question.bound)
         read = self._read.get(asked, ())
         key = (asked, tuple(bound.digest(name) for name in read))
         work = self._works.get(key)
         if work is None:
-            work = prepare(request, self._budget, bound.arrays)
+            work = prepare(request, self._budget, bound.arrays, stop)
             with self._lock:
                 # Other values may have other arrays read: keys name all that ever were.
                 read = self._read[asked] = tuple(sorted({*self._read.get(asked, ()), *work.plan.read}))
@@ -116,16 +148,9 @@ class InProcess:
                 while len(self._read) > 4 * CACHED_PLANS:
                     self._read.pop(next(iter(self._read)))
                 self._works[asked, tuple(bound.digest(name) for name in read)] = work
-        if not work.plan.read:  # a plan that read bound values is found by them, at every call
-            with self._lock:
-                if len(self._recent) >= CACHED_PLANS:
-                    self._recent.pop(next(iter(self._recent)))
-                self._recent[request] = work
         return work
 
     def _limited(self) -> AbstractContextManager[Any]:
-        if self._threads is None:
-            return self._unlimited
         try:
             from threadpoolctl import threadpool_limits
         except ImportError:
@@ -134,13 +159,31 @@ class InProcess:
         return limit
 
 
+def _until(timeout: float | None) -> Stop:
+    if timeout is None:
+        return never
+    end = time.monotonic() + timeout
+    return lambda: time.monotonic() > end
+
+
+def _platform() -> str:
+    """What decides bits here, as far as it can be told without the extra [server]."""
+    try:
+        from backsweep_engine.execute.cluster.platform import numeric_platform
+
+        return numeric_platform()
+    except ImportError:
+        return f"numpy {np.__version__}; {platform.platform()}"
+
+
 def _ask_key(ask: Ask) -> Any:
     return ask.query, tuple(ask.seeds.items())
 
 
 def _executor(name: str, lanes: int) -> Executor:
     if name == "local":
-        return Hot(Local())
+        return Local()
     from backsweep_engine.execute.cluster.cluster import Cluster
+    from backsweep_engine.execute.spread import Spread
 
-    return Cluster(lanes=lanes)
+    return Cluster(lanes) if name == "cluster" else Spread(Local(), Cluster(lanes, fallback_local=True, meanwhile=True))

@@ -14,8 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import numpy as np
-
 from backsweep_engine.answer import Answer
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph
@@ -25,9 +23,14 @@ from backsweep_engine.transforms.curvature import Family
 from backsweep_engine.transforms.rewrite import positions
 
 from .asks import as_asked
-from .calls import Argument, Array, Asked, Call, NonFiniteWarning, Signature, describe_note, finish, make_call, through_of, wrt_arguments
+from .calls import Question, Verbs, posed
 from .checking import adjoined, is_graph
+from .dtypes import as_array, as_input
+from .filed import Filed, require_npz, same_question, save_sparse
 from .lines import show
+from .questions import through_of
+from .results import NonFiniteWarning, describe_note
+from .signature import Argument, Array, Signature, wrt_arguments
 from .trace import trace
 from .trees import Tree, from_paths
 
@@ -36,6 +39,12 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
+
+ToFile = str | os.PathLike[str] | None
+"""Where a matrix goes; None: it stays in memory."""
+
+Batched = bool | str | int | Sequence[str | int]
+"""Which arguments hold many points along a leading axis: all, or those of these names or positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +75,14 @@ class Transport(Protocol):
     @property
     def usage(self) -> Usage: ...
 
-    def answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
-        """One answer per query, in order. `timeout` in seconds."""
+    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
+        """One answer per query, in order. `values`: those the question names; `timeout` in seconds.
+
+        `to`: where the matrix that is the only answer goes, if it comes in blocks.
+        """
         ...
 
-    def explain(self, call: Call, timeout: float | None) -> str:
+    def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
         """The plan the call would have, as text."""
         ...
 
@@ -108,9 +120,7 @@ class Service:
         return Function(self, Signature(traced.graph, points, traced.bound, traced.out_tree), traced.sources)
 
     def _submit_graph(self, graph: Graph, bound: Mapping[str, Any]) -> Function:
-        for name in bound:
-            positions(graph, [name])
-        arrays = {name: np.ascontiguousarray(a) for name, a in bound.items()}
+        arrays = _as_bound(graph, bound)
         free = [name for name in graph.input_names if name not in arrays]
         # The graph's inputs are flat: each is an argument of its own, called by its path.
         arguments = tuple(Argument(name, Tree()) for name in free)
@@ -157,16 +167,21 @@ class Service:
     def _require_open(self) -> None:
         if self._closed:
             raise Error("this service is closed", reason="CLOSED", hint="connect again")
-        if os.getpid() != self._pid:
+        if self._pid != _process:
             raise Error("this service was opened in another process", reason="FORKED", hint="connect again after the fork (or pass it by pickle)")
 
-    def _answer(self, call: Call, timeout: float | None, progress: Progress | None) -> list[Answer]:
-        self._require_open()
-        return self._transport.answer(call, timeout, progress)
 
-    def _explain(self, call: Call, timeout: float | None) -> str:
-        self._require_open()
-        return self._transport.explain(call, timeout)
+_process = os.getpid()
+
+
+def _forked() -> None:
+    global _process
+    _process = os.getpid()
+
+
+# Asking the system at every call would cost more than a small gradient.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _output_tree(graph: Graph) -> Tree:
@@ -179,7 +194,8 @@ def _output_tree(graph: Graph) -> Tree:
 class Function:
     """A submitted function. Inputs are positional, in the order of the function's own arguments
     without the bound ones. Options of every verb: `wrt` (a name or position, or a tuple of them;
-    default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total).
+    default all floating inputs), `timeout` in seconds, `progress`, a callback (done, total), and `batched`: True where every
+    input holds many points along a leading axis, which the answers gain too, or the arguments that do.
 
     Answers are shaped like what they are taken by: a gradient like its input, a Jacobian leaf
     output.shape + input.shape. Dense arrays are writable and the caller's own.
@@ -202,41 +218,45 @@ class Function:
         inputs = ", ".join(f"{n}: {t}" for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         return f"<backsweep function ({inputs}) of {self.graph.size} nodes>"
 
-    def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None) -> Any:
+    def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> Any:
         """The value."""
-        return self._one(inputs, Asked("value"), timeout, progress)
+        return self._all(inputs, (("value", None, {} if batched is False else {"batched": batched}),), timeout, progress)[0]
 
     def gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The gradient of a scalar function, shaped like `wrt`."""
-        return self._one(inputs, Asked("gradient", None, _known(options)), timeout, progress)
+        return self._all(inputs, (("gradient", None, options),), timeout, progress)[0]
 
     def value_and_gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """(value, gradient), in one pass."""
-        return self._one(inputs, Asked("value_and_gradient", None, _known(options)), timeout, progress)
+        return self._all(inputs, (("value_and_gradient", None, options),), timeout, progress)[0]
 
     def jvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """J t, shaped like the output; `tangent` shaped like wrt, with one more leading axis for many."""
-        return self._one(inputs, Asked("jvp", tangent, _known(options, "block")), timeout, progress)
+        return self._all(inputs, (("jvp", tangent, options),), timeout, progress)[0]
 
     def vjp(self, *inputs: Any, cotangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """c J, shaped like wrt; `cotangent` shaped like the output, with one more leading axis for many."""
-        return self._one(inputs, Asked("vjp", cotangent, _known(options, "block")), timeout, progress)
+        return self._all(inputs, (("vjp", cotangent, options),), timeout, progress)[0]
 
     def hvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """H t of a scalar function, shaped like wrt; one more leading axis for many."""
-        return self._one(inputs, Asked("hvp", tangent, _known(options, "block")), timeout, progress)
+        return self._all(inputs, (("hvp", tangent, options),), timeout, progress)[0]
 
-    def jacobian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+    def jacobian(self, *inputs: Any, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows, columns or colours per block.
+
+        `to="j.npy"`: the matrix over the ravels of all outputs and of all of `wrt` goes to that file block by block, and
+        comes back as a read-only map of it: it may be larger than memory. A call that was cut off, even killed, is
+        gone on with by the same call again. With `layout="sparse"` the file is a .npz, as of scipy.sparse.save_npz.
 
         `layout="sparse"`: a scipy.sparse.csr_array over the ravels of all outputs and of all of `wrt`, whose
         pattern is the same at every point (it may hold zeros).
         """
-        return self._one(inputs, Asked("jacobian", None, _known(options, "mode", "block", "layout")), timeout, progress)
+        return self._matrix(inputs, "jacobian", None, options, timeout, progress, to)
 
-    def hessian(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
-        """All second derivatives of a scalar function: leaves input.shape + input.shape. `layout` as of `jacobian`."""
-        return self._one(inputs, Asked("hessian", None, _known(options, "block", "layout")), timeout, progress)
+    def hessian(self, *inputs: Any, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+        """All second derivatives of a scalar function: leaves input.shape + input.shape. `layout` and `to` as of `jacobian`."""
+        return self._matrix(inputs, "hessian", None, options, timeout, progress, to)
 
     def hessian_diagonal(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The Hessian's diagonal, shaped like wrt.
@@ -244,10 +264,10 @@ class Function:
         `method`: "exact" (by colouring where the Hessian is sparse, else by n HVPs), "hvps" (n HVPs), or
         "estimate", Hutchinson's from `samples` random products drawn from `seed`: (value, standard_error).
         """
-        return self._one(inputs, Asked("hessian_diagonal", None, _known(options, "block", "method", "samples", "seed")), timeout, progress)
+        return self._all(inputs, (("hessian_diagonal", None, options),), timeout, progress)[0]
 
     def gauss_newton(
-        self, *inputs: Any, through: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
+        self, *inputs: Any, through: Any, tangent: Any = None, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
     ) -> Any:
         """The generalised Gauss-Newton matrix G = J' H J of a scalar L(x) = l(z(x)): J the Jacobian of z, H the Hessian of l by z.
 
@@ -259,9 +279,18 @@ class Function:
 
         The scalar may depend on wrt through z only, else NOT_THROUGH: of a penalty too, name what it reads.
         """
-        return self._one(inputs, Asked("gauss_newton", tangent, {"through": through, **_known(options, "block")}), timeout, progress)
+        return self._matrix(inputs, "gauss_newton", tangent, {"through": through, **options}, timeout, progress, to)
 
-    def fisher(self, *inputs: Any, family: Family, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+    def fisher(
+        self,
+        *inputs: Any,
+        family: Family,
+        tangent: Any = None,
+        to: ToFile = None,
+        timeout: float | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Any:
         """The Fisher information F = J' I(z) J of the model whose parameters z the function gives: the expectation, not an estimate.
 
         z, and I(z) of one observation, summed over all of z: family "normal": means, with unit variance, 1; or a tuple
@@ -269,9 +298,11 @@ class Function:
         the last axis, diag(p) - p p'. "poisson": logs of rates, exp(z). With `tangent` the product F t, shaped like wrt
         (one more leading axis for many), without it the matrix, as of `hessian`. (Amari 1998; Martens 2020.)
         """
-        return self._one(inputs, Asked("fisher", tangent, {"family": family, **_known(options, "block")}), timeout, progress)
+        return self._matrix(inputs, "fisher", tangent, {"family": family, **options}, timeout, progress, to)
 
-    def empirical_fisher(self, *inputs: Any, tangent: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
+    def empirical_fisher(
+        self, *inputs: Any, tangent: Any = None, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
+    ) -> Any:
         """The sum over examples of g g', for a function that gives a log-likelihood per example and g the gradient of one.
 
         With `tangent` the product, without it the matrix, as of `fisher`. It is not the Fisher information: there the
@@ -280,7 +311,7 @@ class Function:
         curvature in size and direction (Kunstner, Hennig and Balles, Limitations of the Empirical Fisher
         Approximation, NeurIPS 2019).
         """
-        return self._one(inputs, Asked("empirical_fisher", tangent, _known(options, "block")), timeout, progress)
+        return self._matrix(inputs, "empirical_fisher", tangent, options, timeout, progress, to)
 
     def check(self, *inputs: Any, gradient: Any = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """A Verdict on the derivative at a point: on `gradient` if given, else on our own.
@@ -295,23 +326,25 @@ class Function:
         `coordinates=True` tries every entry by itself too. `max_worst`: how many wrong entries are named;
         `blame=True`: and which node's rule is wrong.
         """
-        allowed = ("seed", "directions", "max_worst", "block", "judge", "subject", "coordinates", "blame")
-        known = _known(options, *allowed)
         if is_graph(gradient):
-            own = Function(self.service, adjoined(self.signature, gradient, known.get("wrt")), self._sources)
-            return own._one(inputs, Asked("check", None, known), timeout, progress)
-        return self._one(inputs, Asked("check", gradient, known), timeout, progress)
+            own = Function(self.service, adjoined(self.signature, gradient, options.get("wrt")), self._sources)
+            return own._all(inputs, (("check", None, options),), timeout, progress)[0]
+        return self._all(inputs, (("check", gradient, options),), timeout, progress)[0]
 
-    def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None) -> tuple[Any, ...]:
+    def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""
         count = len(self.signature.arguments)
         asked = [as_asked(verb) for verb in inputs_and_verbs[count:]]
+        if batched is not False:
+            asked = [one._replace(options={**one.options, "batched": batched}) for one in asked]
         return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress))
 
     def explain(self, *inputs: Any, verb: str = "gradient", timeout: float | None = None, **options: Any) -> str:
         """The plan the service would choose for a verb, with its promise, as text."""
         seed = options.pop("tangent", options.pop("cotangent", None))
-        return self.service._explain(make_call(self.signature, inputs, [Asked(verb, seed, options)]), timeout)
+        question, values = posed(self.signature, inputs, [(verb, seed, options)])
+        self.service._require_open()
+        return self.service._transport.explain(question, values, timeout)
 
     def derive(self, verb: str, wrt: Any = None, *, through: Any = (), family: Family | None = None) -> Function:
         """The derivative as a function of its own: "gradient", "value_and_gradient", "jvp", "vjp" or "hvp",
@@ -343,37 +376,64 @@ class Function:
 
         Path(path).write_bytes(encode_graph(self.graph))
 
-    def _one(self, inputs: Sequence[Any], asked: Asked, timeout: float | None, progress: Progress | None) -> Any:
-        (result,) = self._all(inputs, [asked], timeout, progress)
-        return result
-
-    def _all(self, inputs: Sequence[Any], asked: Sequence[Asked], timeout: float | None, progress: Progress | None) -> list[Any]:
-        call = make_call(self.signature, inputs, asked)
+    def _all(self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None, stacklevel: int = 3) -> list[Any]:
+        question, values = posed(self.signature, inputs, asked)
+        service = self.service
+        if service._closed or service._pid != _process:
+            service._require_open()
         try:
-            answers = self.service._answer(call, timeout, progress)
+            answers = service._transport.answer(question, values, timeout, progress)
         except Error as error:
             show(error, self._source(error.node))
             raise error from None
-        results = []
-        for one, ask, answer in zip(asked, call.request.asks, answers, strict=True):
-            for note in answer.notes[:1]:
-                warnings.warn(f"{one.verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=4)
-            results.append(finish(self.signature, one, ask.query, answer))
-        return results
+        for k, answer in enumerate(answers):
+            if answer.notes:
+                self._warn(asked[k][0], answer, stacklevel + 1)
+        return question.results(answers)
+
+    def _warn(self, verb: str, answer: Answer, stacklevel: int) -> None:
+        note = answer.notes[0]
+        warnings.warn(f"{verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=stacklevel)
+
+    def _matrix(
+        self, inputs: Sequence[Any], verb: str, seed: Any, options: Mapping[str, Any], timeout: float | None, progress: Progress | None, to: ToFile
+    ) -> Any:
+        """A matrix, in memory or to a file; or its product with a seed."""
+        if to is None:
+            return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)[0]
+        if options.get("batched", False) is not False:
+            raise GraphError("to= is for one matrix", reason="MALFORMED", name="to", got="batched points", hint="name a file for each point")
+        if seed is not None:
+            raise GraphError("to= is for matrices", reason="MALFORMED", name="to", got=f"{verb} with a tangent", hint="a product fits in memory")
+        if options.get("layout") == "sparse":
+            require_npz(to)
+            (matrix,) = self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)
+            save_sparse(to, matrix)
+            return matrix
+        question, values = posed(self.signature, inputs, ((verb, seed, options),))
+        self.service._require_open()
+        with Filed(to, same_question(question.request, question.call(values).values)) as file:
+            try:
+                (answer,) = self.service._transport.answer(question, values, timeout, progress, file)
+            except Error as error:
+                show(error, self._source(error.node))
+                raise error from None
+            if answer.notes:
+                self._warn(verb, answer, 4)
+            return file.finish(answer.arrays[0])
 
     def _source(self, node: int | None) -> str:
         return self._sources[node] if node is not None and node < len(self._sources) else ""
 
     def bind(self, **arrays: Array) -> Function:
         """The same function with further inputs bound: sent once, and no longer inputs of the verbs."""
-        left = tuple(a for a in self.signature.arguments if a.name not in arrays)
-        bound = {**self.signature.bound, **{n: np.ascontiguousarray(a) for n, a in arrays.items()}}
-        return Function(self.service, replace(self.signature, arguments=left, bound=bound), self._sources)
+        given = _as_bound(self.graph, arrays)
+        left = tuple(a for a in self.signature.arguments if a.name not in given)
+        return Function(self.service, replace(self.signature, arguments=left, bound={**self.signature.bound, **given}), self._sources)
 
 
-def _known(options: Mapping[str, Any], *allowed: str) -> dict[str, Any]:
-    """The options given, refused if the verb has no such option."""
-    for name in options:
-        if name not in ("wrt", *allowed):
-            raise GraphError("no such option", reason="MALFORMED", got=name, allowed=", ".join(("wrt", *allowed, "timeout", "progress")))
-    return {name: value for name, value in options.items() if value is not None}
+def _as_bound(graph: Graph, arrays: Mapping[str, Any]) -> dict[str, Array]:
+    """What is bound to inputs: copies of their types, which no one changes."""
+    types = dict(zip(graph.input_names, graph.input_types, strict=True))
+    positions(graph, list(arrays))
+    return {name: as_array(as_input(given, types[name], name), name) for name, given in arrays.items()}

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from .check.check import check
 from .check.rounds import promise_check
 from .check.verdict import Verdict
-from .execute.executor import Array, Block, Executor, Stop, Values
-from .execute.gather import Compressed, Diagonal, Moments
+from .errors import GraphError
+from .execute.executor import Array, Block, Executor, Values
+from .execute.gather import Compressed, Diagonal, Moments, recovered_width
 from .execute.local import rows_of, run_once, shared_of
 from .execute.nonfinite import culprit, finite_nodes, is_finite
 from .graph import Graph, Type
@@ -26,6 +28,7 @@ from .plan.seeds import made
 from .plan.structure import Bound
 from .query import Check, HessianDiagonal
 from .request import Request, require_sound
+from .stopping import Stop, never, stoppable
 from .transforms.expand import expand
 from .transforms.sparsity import Pattern
 
@@ -33,12 +36,18 @@ from .transforms.sparsity import Pattern
 @dataclass(frozen=True, slots=True)
 class OutlinePart:
     """One array of an answer, and along what its blocks are cut. `type`: of the whole; `pattern`: of a sparse
-    matrix, of which only the values at its positions come.
+    matrix, of which only the values at its positions come. `width`: of a block along the axis.
     """
 
     type: Type
     axis: Axis
     pattern: Pattern | None = None
+    width: int = 1
+
+    @property
+    def extent(self) -> int:
+        """How long it is along the axis."""
+        return 1 if self.axis is Axis.WHOLE else self.array_type.shape[1 if self.axis is Axis.COLUMN else 0]
 
     @property
     def array_type(self) -> Type:
@@ -91,8 +100,7 @@ class NonFinite:
 Event = Block | Judged | NonFinite
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The whole answer to one query: its arrays in order (one for a matrix), or a verdict, and notes.
 
     `pattern`: of a sparse matrix; its array is then the values by position.
@@ -104,15 +112,20 @@ class Answer:
     pattern: Pattern | None = None
 
 
-def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None) -> Work:
-    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated.
+def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None = None, stop: Stop = never) -> Work:
+    """Checks and plans. Raises GraphError, or OverBudget before anything is allocated; Cancelled when stop() says so.
 
     `bound`: arrays bound to inputs, by whose values a pattern may be told; where it was, the work
     holds for these values only (`work.plan.read` names them).
     """
+    with stoppable(stop):
+        return _prepared(request, budget, bound or {})
+
+
+def _prepared(request: Request, budget: Budget, bound: Mapping[str, Array]) -> Work:
     points = require_sound(request)
     graph = request.graph
-    held = {name: a for name, a in (bound or {}).items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
+    held = {name: a for name, a in bound.items() if name not in request.batched and Type(a.dtype, a.shape) == request.types.get(name)}
     plan = make_plan(graph, request.asks, budget, request.batched, points, Bound(held))
     promise = plan.promise
     for ask in request.asks:
@@ -127,18 +140,64 @@ def prepare(request: Request, budget: Budget, bound: Mapping[str, Array] | None 
     return Work(request, plan, promise, tuple(_outline(k, ask, plan) for k, ask in enumerate(request.asks)), budget)
 
 
-def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Iterator[Event]:
+Held = frozenset[tuple[int, int, int]]
+"""Blocks somebody has already, as (query, part, start): of one plan each block has its place."""
+
+
+def held_of(work: Work, query: int, part: int, axis: Axis | None, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """The blocks in a range of a part; raises GraphError unless it is of whole blocks."""
+    if query >= len(work.outlines) or part >= len(work.outlines[query]) or (outline := work.outlines[query][part]).axis is not axis:
+        raise GraphError("a range is of no part of the answer", name="have", got=f"query {query}, part {part}, axis {axis.value if axis else 'unknown'}")
+    width, extent = outline.width, outline.extent
+    if start % width or (stop % width and stop != extent) or not 0 <= start <= stop <= extent:
+        allowed = f"whole blocks of {width}, 0 to {extent}"
+        raise GraphError("a range is not of whole blocks", name="have", got=f"{start} to {stop}", allowed=allowed, hint="name only blocks that came whole")
+    return ((query, part, k) for k in range(start, stop, width))
+
+
+def _left(work: Work, held: Held) -> tuple[Plan, frozenset[int]]:
+    """The plan without the blocks held, and the queries of which none is left. What is recovered from compressed rows needs all of them."""
+    left = {(q, p, k) for q, parts in enumerate(work.outlines) for p, part in enumerate(parts) for k in range(0, part.extent, part.width)} - held
+    waiting = {q for q, p, _ in left if work.outlines[q][p].axis is not Axis.WHOLE}
+    done = {s.query for s in work.plan.sweeps if any(p.axis is not Axis.WHOLE for p in work.outlines[s.query])} - waiting
+    sweeps = []
+    for sweep in work.plan.sweeps:
+        query, starts = sweep.query, range(0, sweep.rows, sweep.width)
+        if query in done:
+            here = frozenset(starts)
+        elif work.plan.recovery(query) is not None or work.outlines[query][0].axis is Axis.WHOLE:
+            here = frozenset()
+        else:
+            parts = sweep.parts or (0,)
+            here = frozenset(k for k in starts if not any((query, p, k) in left for p in parts))
+        sweeps.append(replace(sweep, held=here))
+    return replace(work.plan, sweeps=tuple(sweeps), others={}), frozenset(done)
+
+
+def deliver(work: Work, values: Values, executor: Executor, stop: Stop, held: Held = frozenset()) -> Iterator[Event]:
     """Every event of the work: blocks in any order, then verdicts, then notes on what was not finite.
 
-    `values`: an array per input, and per seed under `seed_name(query, name)`. Raises OverBudget
-    before any work; Cancelled when stop() says so.
+    `values`: an array per input, and per seed under `seed_name(query, name)`. Blocks that are `held` do not come, and
+    are not computed where no other needs them; nothing is noted on them. Raises OverBudget before any work;
+    Cancelled when stop() says so.
     """
     require_within(work.promise, work.budget)
-    values = _apart(values)
+    if not held:
+        yield from _delivered(work, work.plan, values, executor, stop)
+        return
+    plan, done = _left(work, held)
+    for event in _delivered(work, plan, values, executor, stop, done):
+        if not (isinstance(event, Block) and (event.query, event.part, event.start) in held):
+            yield event
+
+
+def _delivered(work: Work, plan: Plan, values: Values, executor: Executor, stop: Stop, done: frozenset[int] = frozenset()) -> Iterator[Event]:
+    """The events of `plan`, the work's or what is left of it. `done`: queries of which no block is wanted."""
+    values = apart(values)
     asks = work.request.asks
     first_bad: dict[tuple[int, int], Block] = {}
-    gathered = {k: g for k, ask in enumerate(asks) if (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
-    for block in executor.blocks(work.plan, values, stop):
+    gathered = {k: g for k, ask in enumerate(asks) if k not in done and (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
+    for block in executor.blocks(plan, values, stop):
         if not is_finite(block.array):
             key = (block.query, block.part)
             if key not in first_bad or block.start < first_bad[key].start:
@@ -146,38 +205,44 @@ def deliver(work: Work, values: Values, executor: Executor, stop: Stop) -> Itera
         if block.query in gathered:
             gathered[block.query].add(block)
         elif block.axis is Axis.POINT:
-            yield from _pieces(block, _sweep_of(work.plan, block.query))
+            yield from _pieces(block, _sweep_of(work.plan, block))
         else:
             yield block
     for query in list(gathered):
-        found = True
+        doubted, bad = (query, 0) in first_bad, False
         for block in gathered.pop(query).blocks():
-            found = found and is_finite(block.array)
+            bad = bad or (doubted and not is_finite(block.array))
             yield block
-        if found:
-            first_bad.pop((query, 0), None)  # it stood where the pattern has nothing
+        if doubted and not bad:
+            del first_bad[query, 0]  # it stood where the pattern has nothing
     for k, ask in enumerate(asks):
         if isinstance(ask.query, Check):
             given = {name: values[seed_name(k, name)] for name in ask.seeds}
             inputs = {name: values[name] for name in work.request.graph.input_names}
-            yield Judged(k, check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget))
+            with stoppable(stop):
+                verdict = check(work.request.graph, inputs, ask.query, given, executor, stop, work.budget)
+            yield Judged(k, verdict)
     for block in first_bad.values():
-        yield from _notes(work, values, block, stop)
+        yield from notes_on(work, values, block, stop)
+
+
+def require_held(work: Work) -> None:
+    """Raises OverBudget if the answers held whole, beside the work itself, pass the budget: a stream of blocks does not hold them."""
+    promise = work.promise
+    if promise.peak_bytes + promise.result_bytes > work.budget.memory_bytes:
+        require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
 
 
 class Collected:
     """Events in any order become whole answers: arrays allocated from the outlines, filled as blocks come.
 
-    Raises OverBudget if the answers held whole, beside the work itself, pass the budget: a stream of
-    blocks does not hold them.
+    Raises OverBudget as `require_held` does.
     """
 
     def __init__(self, work: Work) -> None:
-        promise = work.promise
-        if promise.peak_bytes + promise.result_bytes > work.budget.memory_bytes:
-            require_within(replace(promise, peak_bytes=promise.peak_bytes + promise.result_bytes), work.budget)
-        # A whole part comes as an array of its own, which takes the place of this one.
-        self._arrays = [[_WHOLE if p.axis is Axis.WHOLE else np.empty(p.array_type.shape, p.type.dtype) for p in parts] for parts in work.outlines]
+        require_held(work)
+        self._types = [[p.array_type for p in parts] for parts in work.outlines]
+        self._arrays: list[list[Array | None]] = [[None] * len(parts) for parts in work.outlines]
         self._patterns = [parts[0].pattern if parts else None for parts in work.outlines]
         self._verdicts: dict[int, Verdict] = {}
         self._notes: list[NonFinite] = []
@@ -191,25 +256,36 @@ class Collected:
             case Block(axis=Axis.WHOLE):
                 self._arrays[event.query][event.part] = event.array
             case Block(axis=Axis.COLUMN):
-                self._arrays[event.query][event.part][:, event.start : event.stop] = event.array.T
+                self._array(event.query, event.part)[:, event.start : event.stop] = event.array.T
             case Block():
-                self._arrays[event.query][event.part][event.start : event.stop] = event.array
+                type = self._types[event.query][event.part]
+                if (event.start, event.stop) == (0, type.shape[0]) and event.array.dtype == type.dtype:
+                    self._arrays[event.query][event.part] = event.array.reshape(type.shape)  # it is all there is
+                else:
+                    self._array(event.query, event.part)[event.start : event.stop] = event.array
 
     def answers(self) -> list[Answer]:
         """One per query; complete once every event has been added."""
-        return [Answer(tuple(a), self._verdicts.get(k), self._notes_of(k), self._patterns[k]) for k, a in enumerate(self._arrays)]
+        parts = [tuple([self._array(k, part) for part in range(len(arrays))]) for k, arrays in enumerate(self._arrays)]
+        return [Answer(arrays, self._verdicts.get(k), self._notes_of(k), self._patterns[k]) for k, arrays in enumerate(parts)]
+
+    def _array(self, query: int, part: int) -> Array:
+        array = self._arrays[query][part]
+        if array is None:
+            type = self._types[query][part]
+            array = self._arrays[query][part] = np.empty(type.shape, type.dtype)
+        return array
 
     def _notes_of(self, query: int) -> tuple[NonFinite, ...]:
         return tuple([n for n in self._notes if n.query == query]) if self._notes else ()
 
 
-_WHOLE = np.empty(0)
-
 # Shapes of answers.
 
 
-def _sweep_of(plan: Plan, query: int, axis: Axis | None = None) -> Sweep:
-    return next(s for s in plan.sweeps if s.query == query and axis in (None, s.axis))
+def _sweep_of(plan: Plan, block: Block) -> Sweep:
+    """The sweep whose block this is, as an executor gave it."""
+    return next(s for s in plan.sweeps if (s.query, s.axis, s.part) == (block.query, block.axis, block.part if s.parts else s.part))
 
 
 def _gathering(plan: Plan, query: int, ask: Ask) -> Compressed | Moments | Diagonal | None:
@@ -229,7 +305,8 @@ def _outline(query: int, ask: Ask, plan: Plan) -> tuple[OutlinePart, ...]:
     recovery = plan.recovery(query)
     if recovery is not None and recovery.form is not Form.DIAGONAL:
         sparse = recovery.form is Form.SPARSE
-        return (OutlinePart(recovery.type, Axis.POSITION, recovery.pattern) if sparse else OutlinePart(recovery.type, Axis.ROW),)
+        width = recovered_width(recovery)
+        return (OutlinePart(recovery.type, Axis.POSITION, recovery.pattern, width) if sparse else OutlinePart(recovery.type, Axis.ROW, None, width),)
     whole = tuple(OutlinePart(p.type, Axis.WHOLE) for p in plan.parts if p.query == query)
     sweep = next((s for s in plan.sweeps if s.query == query), None)
     if sweep is None:
@@ -237,22 +314,23 @@ def _outline(query: int, ask: Ask, plan: Plan) -> tuple[OutlinePart, ...]:
     if isinstance(ask.query, HessianDiagonal):
         return tuple(OutlinePart(t, Axis.WHOLE) for t in sweep.pieces) * (2 if ask.query.method == "estimate" else 1)
     if sweep.axis is Axis.POINT:
-        return tuple(OutlinePart(t.with_shape((sweep.rows, *t.shape)), Axis.POINT) for t in sweep.pieces)
+        parts = [(p, s, t) for s in plan.sweeps if s.query == query for p, t in zip(s.parts, s.pieces, strict=True)]
+        return tuple(OutlinePart(t.with_shape((s.rows, *t.shape)), Axis.POINT, None, s.width) for _, s, t in sorted(parts, key=lambda part: part[0]))
     rows, length = sweep.rows, sweep.row_type.size
     shape = (length, rows) if sweep.axis is Axis.COLUMN else (rows, length)
-    return (OutlinePart(sweep.row_type.with_shape(shape), sweep.axis),)
+    return (OutlinePart(sweep.row_type.with_shape(shape), sweep.axis, None, sweep.width),)
 
 
 def _pieces(block: Block, sweep: Sweep) -> Iterator[Block]:
     """A block of points, part by part."""
     at = 0
-    for part, type in enumerate(sweep.pieces):
+    for part, type in zip(sweep.parts, sweep.pieces, strict=True):
         columns = block.array[:, at : at + type.size].astype(type.dtype)
         at += type.size
         yield Block(block.query, part, Axis.POINT, block.start, block.stop, columns.reshape((block.stop - block.start, *type.shape)))
 
 
-def _apart(values: Values) -> dict[str, Array]:
+def apart(values: Values) -> dict[str, Array]:
     """The values C-contiguous and no two in the same memory.
 
     BLAS takes another path (syrk) when both operands of a product are one buffer, so aliasing would
@@ -279,7 +357,8 @@ def _apart(values: Values) -> dict[str, Array]:
 # What was not finite.
 
 
-def _notes(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[NonFinite]:
+def notes_on(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[NonFinite]:
+    """Who made what is not finite in this block, the first of its part that holds such."""
     plan = work.plan
     once_inputs = [values[name] for name in plan.once.input_names]
     once_finite = finite_nodes(plan.once, once_inputs)
@@ -287,7 +366,7 @@ def _notes(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[Non
         whole = next(p for p in plan.parts if (p.query, p.part) == (block.query, block.part))
         yield _note(work, values, block, block.part, plan.once, culprit(plan.once, once_finite, plan.once.outputs[whole.output]))
         return
-    sweep = _sweep_of(plan, block.query, block.axis)
+    sweep = _sweep_of(plan, block)
     bad = ~np.isfinite(block.array)
     row = int(np.flatnonzero(bad.any(axis=1))[0])
     _, pool = run_once(plan, values, stop)
@@ -298,6 +377,7 @@ def _notes(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[Non
     at = culprit(each, finite_nodes(each, [*shared_of(sweep, pool), *seed]), each.outputs[0])
     place = int(np.flatnonzero(bad[row])[0]) if sweep.row_type.size == sum(t.size for t in sweep.pieces) else k  # of a diagonal's numbers, one a row
     part = _piece_at(sweep, place) if sweep.axis is Axis.POINT or len(work.outlines[block.query]) > 1 else 0
+    part = sweep.parts[part] if sweep.parts else part
     point = {name: values[name][k] for name in work.request.batched}
     if at < len(sweep.shared) and sweep.shared[at] in plan.once.output_names:
         output = plan.once.outputs[plan.once.output_names.index(sweep.shared[at])]

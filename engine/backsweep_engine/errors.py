@@ -110,9 +110,19 @@ class Cancelled(Error):
 
 
 class ClusterLost(Error):
-    """The cluster could not do the work (no Ray, or a block failed on every lane that tried it)."""
+    """The cluster could not do the work. Its reasons: CLUSTER_LOST (it was there and is gone, or is busy dying), and those below."""
 
     default_reason = "CLUSTER_LOST"
+
+
+NO_CLUSTER = "NO_CLUSTER"
+"""There is no Ray: not installed, or none at the address, or it does not start."""
+
+VERSION_SKEW = "VERSION_SKEW"
+"""The cluster runs other versions, or on other machines, than this process: Ray would not work, or the bits would differ."""
+
+BLOCK_FAILED = "BLOCK_FAILED"
+"""One block ended every lane that tried it. It would end others too, so it is not repeated."""
 
 
 class Fault(Error):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import GraphError
+from .stopping import paced
 
 OP_SET = 1
 """Version of the op table: the meaning of (op name, op_set) never changes."""
@@ -73,6 +76,29 @@ class Ref(NamedTuple):
     result: int = 0
 
 
+MOST_SHARED = 1 << 18
+_FIRST: list[Ref] = []
+_growing = threading.Lock()
+
+
+def first(node: int) -> Ref:
+    """The first result of a node. One object for all graphs: each pass would make as many again, and the collector walk them."""
+    try:
+        return _FIRST[node]
+    except IndexError:
+        pass
+    if node >= MOST_SHARED:
+        return Ref(node)
+    with _growing:
+        _FIRST.extend(map(Ref, range(len(_FIRST), min(MOST_SHARED, 2 * node + 256))))
+    return _FIRST[node]
+
+
+def results_of(node: int, count: int) -> tuple[Ref, ...]:
+    """All results of a node."""
+    return (first(node),) if count == 1 else tuple([Ref(node, r) for r in range(count)])
+
+
 Attribute = Any
 """bool, int, float, str, tuple of ints, np.dtype, read-only np.ndarray of at most 1 KiB, or Graph."""
 
@@ -119,7 +145,9 @@ class Graph:
         return self.nodes[ref.node].types[ref.result]
 
     def select(self, outputs: Sequence[int]) -> Graph:
-        """The graph with only these outputs, all inputs, and the nodes those outputs need."""
+        """The graph with only these outputs, all inputs, and the nodes those outputs need; itself where that is all of them."""
+        if list(outputs) == list(range(len(self.outputs))):
+            return self
         return _pruned(self.nodes, range(self.arity), [(self.output_names[o], self.outputs[o]) for o in outputs])[0]
 
     def rooted(self) -> Graph:
@@ -156,7 +184,7 @@ class Graph:
     def fingerprint(self) -> str:
         """Structural key (hex SHA-256): equal graphs with equal names, attributes and constants by bytes."""
         hasher = hashlib.sha256(f"{self.op_set} {self.arity}".encode())
-        for node in self.nodes:
+        for node in paced(self.nodes):
             key = (node.op, node.operands, attributes_key(node.attributes), [str(t) for t in node.types])
             hasher.update(repr(key).encode())
         hasher.update(repr((self.outputs, self.output_names, *sorted(self.factors))).encode())
@@ -203,7 +231,10 @@ class Builder:
         self.nodes: list[Node] = []
         self.locations: list[str] = []
         self.sources: tuple[str, ...] = ()
-        self._known: dict[Any, int] = {}
+        self._known: defaultdict[str, dict[Any, int]] = defaultdict(dict)
+        """by op: the node of these operands and, where it has any, attributes"""
+        self._unknown = False
+        """whether there are nodes that were taken and are not in `_known` yet"""
         self.bound: dict[str, np.ndarray[Any, Any]] = {}
         self._names: set[str] = set()
         self._inputs: list[int] = []
@@ -215,29 +246,53 @@ class Builder:
             raise GraphError("two inputs have the same name", reason="MALFORMED", got=repr(name))
         self._names.add(name)
         self._inputs.append(len(self.nodes))
-        return Ref(self._append(Node("input", (), (("name", name),), (type,), -1)))
+        return first(self._append(Node("input", (), (("name", name),), (type,), -1)))
 
     def add(self, op: str, operands: Sequence[Ref], attributes: Mapping[str, Attribute], infer: Callable[[], tuple[Type, ...]]) -> int:
         """The index of the node applying `op`; `infer` is asked for its types only if it is new."""
         pairs = tuple(sorted(attributes.items())) if attributes else ()
         refs = tuple(operands)
-        key = (op, refs, attributes_key(pairs))
-        index = self._known.get(key)
+        if self._unknown:
+            self._know()
+        known, key = self._known[op], (refs, attributes_key(pairs)) if pairs else refs
+        index = known.get(key)
         if index is None:
-            node = Node(op, refs, pairs, infer(), -1 if self.origin is None else self.origin)
-            index = self._known[key] = self._append(node)
+            types = infer()
+            if refs and types == (theirs := self.nodes[refs[0].node].types):
+                types = theirs  # most nodes have their operand's types: one tuple for all
+            node = Node(op, refs, pairs, types, -1 if self.origin is None else self.origin)
+            index = known[key] = self._append(node)
         return index
 
     def again(self, node: Node, operands: tuple[Ref, ...]) -> int:
         """The index of the node applying a known node's op to other operands of the same types."""
-        key = (node.op, operands, attributes_key(node.attributes))
-        index = self._known.get(key)
+        if self._unknown:
+            self._know()
+        op, before, attributes, types, its_origin = node
+        known, key = self._known[op], (operands, attributes_key(attributes)) if attributes else operands
+        index = known.get(key)
         if index is None:
             origin = -1 if self.origin is None else self.origin
             # A transform copies most nodes as they are: the same node is then shared by both graphs.
-            same = operands == node.operands and origin == node.origin
-            index = self._known[key] = self._append(node if same else Node(node.op, operands, node.attributes, node.types, origin))
+            if operands != before or origin != its_origin:
+                node = Node(op, operands, attributes, types, origin)
+            index = known[key] = self._append(node)
         return index
+
+    def take(self, graph: Graph) -> None:
+        """All nodes of a graph as they are. This builder's nodes are the graph's inputs, and nothing else."""
+        assert len(self.nodes) == graph.arity
+        taken = graph.nodes[graph.arity :]
+        self.nodes.extend(taken)
+        self.locations.extend([self.place] * len(taken))
+        self._unknown = True
+
+    def _know(self) -> None:
+        """Nodes that were taken are found when something is added for the first time: most graphs end where they were taken."""
+        self._unknown = False
+        for i, node in enumerate(paced(self.nodes)):
+            if node.op != "input":
+                self._known[node.op].setdefault((node.operands, attributes_key(node.attributes)) if node.attributes else node.operands, i)
 
     def type_of(self, ref: Ref) -> Type:
         return self.nodes[ref.node].types[ref.result]
@@ -256,11 +311,12 @@ class Builder:
         copy = np.array(array, order="C")
         copy.setflags(write=False)
         key = (copy.dtype.name, copy.shape, hashlib.sha256(copy.data).digest())
-        if key not in self._known:
+        known = self._known["input"]
+        if key not in known:
             name = f"bound.{len(self.bound)}"
-            self._known[key] = self.input(name, Type(copy.dtype, copy.shape)).node
+            known[key] = self.input(name, Type(copy.dtype, copy.shape)).node
             self.bound[name] = copy
-        return Ref(self._known[key])
+        return first(known[key])
 
     @property
     def place(self) -> str:
@@ -280,9 +336,10 @@ class Builder:
                 source=self.place,
                 hint="return values from the traced function instead of keeping them in a variable outside it",
             )
+        index = len(self.nodes)
         self.nodes.append(node)
         self.locations.append(self.locate() if self.locate else "")
-        return len(self.nodes) - 1
+        return index
 
     def build(self, outputs: Iterable[tuple[str, Ref]]) -> Graph:
         """The graph of what `outputs` need: inputs first, all of them kept; unused nodes dropped."""
@@ -298,23 +355,28 @@ def _pruned(nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[tupl
     live = [False] * len(nodes)
     for _, ref in outputs:
         live[ref.node] = True
-    for i in range(len(nodes) - 1, -1, -1):
+    for i in paced(range(len(nodes) - 1, -1, -1)):
         if live[i]:
             for n, _ in nodes[i].operands:
                 live[n] = True
     for i in inputs:
         live[i] = False  # placed first, used or not
     order = [*inputs, *[i for i in range(len(nodes)) if live[i]]]
-    # Most values are a node's first result: one Ref serves all who read it.
-    moved = [Ref(-1)] * len(nodes)
+    moved = [_NOWHERE] * len(nodes)
     kept = []
-    for i, old in enumerate(order):
+    still = True  # no node so far has another number than before
+    for i, old in enumerate(paced(order)):
         node = nodes[old]
-        moved[old] = Ref(i)
-        op, operands, attributes, types, origin = node
-        refs = tuple([moved[n] if r == 0 else Ref(moved[n].node, r) for n, r in operands])
-        if refs != operands or origin < 0:
-            node = Node(op, refs, attributes, types, i if origin < 0 else origin)
+        moved[old] = first(i)
+        still = still and i == old
+        if not still or node.origin < 0:
+            op, operands, attributes, types, origin = node
+            refs = tuple([moved[n] if r == 0 else Ref(moved[n].node, r) for n, r in operands])
+            if refs != operands or origin < 0:
+                node = Node(op, refs, attributes, types, i if origin < 0 else origin)
         kept.append(node)
     refs = tuple([Ref(moved[n].node, r) for _, (n, r) in outputs])
     return Graph(tuple(kept), len(inputs), refs, tuple([name for name, _ in outputs])), order
+
+
+_NOWHERE = Ref(-1)

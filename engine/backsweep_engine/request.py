@@ -13,7 +13,23 @@ from .check.check import require_judge
 from .errors import GraphError
 from .graph import Graph, Type
 from .plan.make import Ask
-from .query import Check, Curvature, EmpiricalFisher, Fisher, GaussNewton, Gradient, Hessian, HessianDiagonal, Hvp, Jvp, Value, ValueAndGradient, Vjp, wrt_of
+from .query import (
+    Check,
+    Curvature,
+    EmpiricalFisher,
+    Fisher,
+    GaussNewton,
+    Gradient,
+    Hessian,
+    HessianDiagonal,
+    Hvp,
+    Jacobian,
+    Jvp,
+    Value,
+    ValueAndGradient,
+    Vjp,
+    wrt_of,
+)
 from .transforms.curvature import parameters, require_examples
 from .transforms.derive import floating_outputs, require_scalar
 from .transforms.rewrite import positions
@@ -48,8 +64,12 @@ def require_sound(request: Request) -> int:
 
 def _require_built(ask: Ask) -> None:
     """What may be asked at batched points so far."""
-    if not isinstance(ask.query, (Value, Gradient, ValueAndGradient, Jvp, Vjp, Hvp)) and not getattr(ask.query, "product", False):
-        raise GraphError("matrices and checks at batched points are not built yet", reason="NOT_BUILT_YET", hint="ask point by point")
+    dense = isinstance(ask.query, (Jacobian, Hessian)) and ask.query.layout == "dense"
+    if not dense and not isinstance(ask.query, (Value, Gradient, ValueAndGradient, Jvp, Vjp, Hvp)) and not getattr(ask.query, "product", False):
+        allowed = "values, gradients, products, dense Jacobians and Hessians"
+        raise GraphError(
+            "this is not built yet at batched points", reason="NOT_BUILT_YET", got=type(ask.query).__name__, allowed=allowed, hint="ask point by point"
+        )
     if getattr(ask.query, "many", False):
         raise GraphError("many seeds at batched points are not built yet", reason="NOT_BUILT_YET", hint="ask seed by seed")
 

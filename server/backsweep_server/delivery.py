@@ -12,16 +12,19 @@ from backsweep.wire import limits
 from backsweep.wire.answers import Usage, encode_promise, encode_result, encode_usage, is_matrix
 from backsweep.wire.blocks import encode_block, encode_outline, outlined
 from backsweep.wire.patterns import encode_pattern
-from backsweep_engine.answer import Answer, Collected, Event, Judged, NonFinite, Work, deliver
+from backsweep.wire.requests import Have
+from backsweep_engine.answer import Answer, Collected, Event, Held, Judged, NonFinite, Work, deliver
 from backsweep_engine.check.verdict import Verdict
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.execute.cluster.platform import numeric_platform
 from backsweep_engine.execute.executor import Array, Block, Stop
+from backsweep_engine.execute.hot import Steady
 from backsweep_engine.plan.make import require_within
 from backsweep_engine.query import HessianDiagonal, Jvp, Value, ValueAndGradient, wrt_of
 
 from .admission import Memory
 from .executors import Counted, Executors
+from .held import PATTERN, held_by
 from .intake import Taken
 
 
@@ -33,14 +36,13 @@ def compute(taken: Taken, executors: Executors, memory: Memory, stop: Stop) -> p
     if size > limits.MAX_RESULT_BYTES:
         raise _too_large(f"{size} bytes")
     require_within(work.promise, work.budget)
-    name, executor = executors.of(work)
-    counted = Counted(executor)
+    counted = Counted(executors.executor)
     with memory.hold(work.promise.peak_bytes):
         collected = Collected(work)
         for event in deliver(work, taken.values, counted, stop):
             collected.add(event)
         response = pb.ComputeResponse(results=[_result(work, query, answer) for query, answer in enumerate(collected.answers())])
-    response.usage.CopyFrom(_usage(taken, name, counted, size, started))
+    response.usage.CopyFrom(_usage(taken, counted, size, started))
     if response.ByteSize() > limits.MAX_MESSAGE_BYTES:
         raise _too_large(f"a message of {response.ByteSize()} bytes")  # very many very small arrays
     return response
@@ -88,9 +90,11 @@ class Delivery:
         self._taken = taken
         self._work = taken.work
         self._memory = memory
-        self._executor_name, executor = executors.of(taken.work)
-        self._executor = executor
-        self._counted = Counted(executor)
+        self._executor_name = executors.choice(taken.work).executor
+        # A run may be continued elsewhere: its tier is the plan's, however often the plan was asked.
+        self._executor = Steady(executors.executor)
+        self._counted = Counted(self._executor)
+        self._held_blocks = 0
         self._outlines = outlined(taken.work.outlines)
         self._started = time.monotonic()
         self._bytes = taken.work.promise.peak_bytes + min(taken.work.promise.result_bytes, buffer_bytes)
@@ -103,6 +107,10 @@ class Delivery:
         if not self._admitted:
             self._memory.take(self._bytes)
             self._admitted = True
+
+    def held(self, have: Have | None) -> Held:
+        """What the client says it holds; raises if it is of another plan, or of no part of the answer."""
+        return held_by(have, self._work, plan_key(self._work), numeric_platform())
 
     def accepted(self, attached: bool) -> pb.RunResponse:
         return pb.RunResponse(
@@ -118,21 +126,21 @@ class Delivery:
 
     def progress(self) -> pb.RunResponse:
         total = max(1, self._work.promise.blocks)
-        done = min(self._counted.blocks_done, total)
+        done = min(self._counted.blocks_done + self._held_blocks, total)
         return pb.RunResponse(progress=pb.Progress(blocks_done=done, blocks_total=total, lanes=self._executor.lanes, seconds=time.monotonic() - self._started))
 
-    def events(self, stop: Stop) -> Generator[pb.RunResponse, None, None]:
-        """Every event between `accepted` and the end, `done` included."""
+    def events(self, stop: Stop, held: Held) -> Generator[pb.RunResponse, None, None]:
+        """Every event between `accepted` and the end, `done` included, but for blocks and patterns that are held."""
         try:
-            self._counted = Counted(self._executor)
+            self._counted, self._held_blocks = Counted(self._executor), sum(start != PATTERN for _, _, start in held)
             rest, sent = _Rest(self._work), 0
             for query, parts in enumerate(self._work.outlines):
                 for number, part in enumerate(parts):
-                    if part.pattern is not None:
+                    if part.pattern is not None and (query, number, PATTERN) not in held:
                         sent += part.pattern.nbytes
                         for piece in encode_pattern(query, number, part.pattern):
                             yield pb.RunResponse(pattern=piece)
-            for event in deliver(self._work, self._taken.values, self._counted, stop):
+            for event in deliver(self._work, self._taken.values, self._counted, stop, held):
                 block = rest.take(event)
                 if block is not None:
                     sent += block.array.nbytes
@@ -141,7 +149,7 @@ class Delivery:
             arrays = [rest.arrays(query) for query in range(len(self._outlines))]
             sent += sum(array.nbytes for parts in arrays for array in parts)
             results = [rest.result(query, parts) for query, parts in enumerate(arrays)]
-            yield pb.RunResponse(done=pb.Done(results=results, usage=_usage(self._taken, self._executor_name, self._counted, sent, self._started)))
+            yield pb.RunResponse(done=pb.Done(results=results, usage=_usage(self._taken, self._counted, sent, self._started)))
         finally:
             self._give_back()
 
@@ -161,10 +169,9 @@ def plan_key(work: Work) -> bytes:
     return bytes.fromhex(work.plan.key)
 
 
-def _usage(taken: Taken, executor: str, counted: Counted, sent: int, started: float) -> pb.Usage:
-    blocks = max(1, counted.blocks_done)
-    workers = 1 if executor == "local" else min(blocks, counted.lanes)
-    return encode_usage(Usage(taken.received_bytes, sent, blocks, 0, workers, time.monotonic() - started, executor))
+def _usage(taken: Taken, counted: Counted, sent: int, started: float) -> pb.Usage:
+    blocks, workers = max(1, counted.blocks_done), max(1, len(counted.workers))
+    return encode_usage(Usage(taken.received_bytes, sent, blocks, counted.blocks_repeated, workers, time.monotonic() - started, counted.name))
 
 
 def _results_bytes(work: Work) -> int:

@@ -16,6 +16,7 @@ from backsweep_engine.execute.cluster.platform import numeric_platform
 from backsweep_engine.graph import OP_SET
 from backsweep_engine.ops.op import Op, Structured, Zero
 from backsweep_engine.plan.describe import describe
+from backsweep_engine.stopping import Stop
 
 from .delivery import plan_key
 from .executors import Executors
@@ -25,11 +26,11 @@ from .settings import Settings
 SERVED = ("Capabilities", "FindMissing", "Upload", "ReadBlob", "Explain", "Derive", "Compute", "Run", "CancelRun")
 
 
-def explain(taken: Taken, intake: Intake, executors: Executors) -> pb.ExplainResponse:
+def explain(taken: Taken, intake: Intake, executors: Executors, stop: Stop) -> pb.ExplainResponse:
     """The plan and its promise, of each query alone and of all together."""
     work = taken.work
     return pb.ExplainResponse(
-        plans=[_query_plan(intake.alone(taken, query), executors) for query in range(len(work.request.asks))],
+        plans=[_query_plan(intake.alone(taken, query, stop), executors) for query in range(len(work.request.asks))],
         promise=encode_promise(work.promise),
         budget_bytes=work.budget.memory_bytes,
         within_budget=_within(work),
@@ -39,11 +40,12 @@ def explain(taken: Taken, intake: Intake, executors: Executors) -> pb.ExplainRes
 
 
 def _query_plan(alone: Work, executors: Executors) -> pb.QueryPlan:
+    choice = executors.choice(alone)
     return pb.QueryPlan(
         promise=encode_promise(alone.promise),
-        text=describe(alone.plan),
+        text=f"{describe(alone.plan)}\nruns on {choice}",
         outline=encode_outline(outlined(alone.outlines)[0]),
-        executor=executors.name_for(alone),
+        executor=choice.executor,
         within_budget=_within(alone),
         largest_op=alone.promise.largest_op,
     )

@@ -20,6 +20,7 @@ from backsweep_engine.execute.executor import Array
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.make import Budget
 from backsweep_engine.request import Request, require_wrt
+from backsweep_engine.stopping import Stop, stoppable
 from backsweep_engine.transforms import derive
 from backsweep_engine.transforms.rewrite import positions
 
@@ -73,15 +74,17 @@ class Intake:
         self._read: Recent[_Read] = Recent(4 * MOST_WORKS, 4 * MOST_WORKS)
 
     @contextmanager
-    def take(self, message: Message, tenant: str) -> Iterator[Taken]:
-        """Whatever is wrong with the request is raised here; its blobs stay while this is open."""
+    def take(self, message: Message, tenant: str, stop: Stop) -> Iterator[Taken]:
+        """Whatever is wrong with the request is raised here; its blobs stay while this is open. Cancelled when stop() says so."""
         digests = digests_of(message)
         with self._store.pinned(tenant, digests) as blobs:
-            graph = self._graph(tenant, digests[0], blobs[digests[0]])
+            with stoppable(stop):
+                graph = self._graph(tenant, digests[0], blobs[digests[0]])
             received = decode_request(message, graph)
             values = {name: from_bytes(v.type, blobs[v.digest]) if isinstance(v, ArrayRef) else v for name, v in received.values.items()}
             bound = {name: v for name, v in received.values.items() if name in received.bound and isinstance(v, ArrayRef)}
-            work = self.work(tenant, digests[0], received.request, bound, values)
+            with stoppable(stop):
+                work = self.work(tenant, digests[0], received.request, bound, values)
             inline = sum(value.nbytes for value in received.values.values() if not isinstance(value, ArrayRef))
             yield Taken(tenant, digests[0], received.request, work, values, inline, bound)
 
@@ -101,12 +104,17 @@ class Intake:
             work = self._works.keep((asked, _digests(names, bound)), work, _weight(work))
         return work
 
-    def alone(self, taken: Taken, query: int) -> Work:
+    def alone(self, taken: Taken, query: int, stop: Stop) -> Work:
         """The plan of one query of a request by itself."""
-        return self.work(taken.tenant, taken.graph, replace(taken.request, asks=(taken.request.asks[query],)), taken.bound, taken.values)
+        with stoppable(stop):
+            return self.work(taken.tenant, taken.graph, replace(taken.request, asks=(taken.request.asks[query],)), taken.bound, taken.values)
 
-    def derive(self, message: pb.DeriveRequest, tenant: str) -> pb.DeriveResponse:
+    def derive(self, message: pb.DeriveRequest, tenant: str, stop: Stop) -> pb.DeriveResponse:
         """Stores a derivative as a graph."""
+        with stoppable(stop):
+            return self._derive(message, tenant)
+
+    def _derive(self, message: pb.DeriveRequest, tenant: str) -> pb.DeriveResponse:
         digest = graph_of(message)
         with self._store.pinned(tenant, [digest]) as blobs:
             graph = self._graph(tenant, digest, blobs[digest])

@@ -2,8 +2,8 @@
 
 A worker thread fills the log of a run; at most one stream at a time reads it. A reader that is slow
 or away makes the worker wait once `buffer_bytes` are held. What was read is kept for a stream that
-attaches later, as far as the buffer goes; beyond that the work is done again from the beginning,
-which gives the same bits.
+attaches later, as far as the buffer goes. If that stream lacks blocks beyond it, the work is begun again without
+those its client holds, which gives the same bits.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from typing import Protocol
 
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.wire.errors import DeadlineExceeded, RunRefused, Unavailable
+from backsweep.wire.requests import Have
+from backsweep_engine.answer import Held
 from backsweep_engine.errors import Cancelled, Error, Fault
 from backsweep_engine.execute.executor import Stop
 
 from .alarms import Alarm, Alarms
+from .held import NOTHING, key_of
 from .observe import log
 
 PROGRESS_SECONDS = 1.0
@@ -32,11 +35,13 @@ class Job(Protocol):
 
     def admit(self) -> None: ...
 
+    def held(self, have: Have | None) -> Held: ...
+
     def accepted(self, attached: bool) -> pb.RunResponse: ...
 
     def progress(self) -> pb.RunResponse: ...
 
-    def events(self, stop: Stop) -> Generator[pb.RunResponse, None, None]: ...
+    def events(self, stop: Stop, held: Held) -> Generator[pb.RunResponse, None, None]: ...
 
     def close(self) -> None: ...
 
@@ -64,6 +69,10 @@ class Run:
         self._log: deque[pb.RunResponse] = deque()
         self._dropped = 0
         """how many events were dropped from the front of the log"""
+        self._absent: set[tuple[int, int, int]] = set()
+        """of what is not in the log: left out when the round began, or dropped since; by its key"""
+        self._held = NOTHING
+        """of what the stream's client holds"""
         self._held_bytes = 0
         self._read = 0
         """how many events the stream has taken, dropped ones counted"""
@@ -86,21 +95,22 @@ class Run:
     # The worker.
 
     def _begin(self) -> None:
-        """A worker for a new round. Called with the lock held."""
+        """A worker for a new round, which makes what the stream lacks. Called with the lock held."""
         self._round += 1
+        self._absent = set(self._held)
         self._log.clear()
         self._dropped = self._held_bytes = self._read = 0
         self._finished, self._outcome = False, None
-        self._worker = threading.Thread(target=self._work, args=(self._round, self._worker), name="run", daemon=True)
+        self._worker = threading.Thread(target=self._work, args=(self._round, self._worker, self._held), name="run", daemon=True)
         self._worker.start()
 
-    def _work(self, number: int, before: threading.Thread | None) -> None:
+    def _work(self, number: int, before: threading.Thread | None, held: Held) -> None:
         if before is not None:
             before.join()  # it was told to stop: never two at work
         outcome: Error | None = None
         try:
             self._job.admit()
-            with contextlib.closing(self._job.events(lambda: self._must_stop(number))) as events:
+            with contextlib.closing(self._job.events(lambda: self._must_stop(number), held)) as events:
                 for message in events:
                     self._emit(message, number)
         except Error as error:
@@ -122,8 +132,11 @@ class Run:
         with self._changed:
             while self._log and self._held_bytes + size > self._buffer_bytes and not self._must_stop(number):
                 if self._dropped < self._read:
-                    self._held_bytes -= self._log.popleft().ByteSize()
+                    dropped = self._log.popleft()
+                    self._held_bytes -= dropped.ByteSize()
                     self._dropped += 1
+                    if (key := key_of(dropped)) is not None:
+                        self._absent.add(key)
                 else:
                     self._changed.wait()
             if self._must_stop(number):
@@ -134,8 +147,12 @@ class Run:
 
     # Its streams.
 
-    def attach(self, times: Times) -> int | None:
-        """The number of a new stream, which takes the run over; None if the run is forgotten already."""
+    def held(self, have: Have | None) -> Held:
+        """What a client says it holds of this run."""
+        return self._job.held(have)
+
+    def attach(self, times: Times, held: Held = NOTHING) -> int | None:
+        """The number of a new stream, which takes the run over and gets what is not `held`; None if the run is forgotten already."""
         with self._changed:
             if self._forgotten:
                 return None
@@ -143,14 +160,15 @@ class Run:
             self._attached = True
             self._read = self._dropped
             self._times = times
+            self._held = held
             self._cancel_alarms()
-            if self._finished and self._dropped:
+            again = self._worker is None or not self._absent <= held
+            if self._finished and again:
                 self._started = time.monotonic()  # done once more, within the same time
             left = times.most - (time.monotonic() - self._started)
             self._deadline_alarm = self._alarms.at(left, lambda: self._over(times.most))
-            if self._worker is None or self._dropped:
+            if again:
                 self._begin()
-            self._read = 0
             self._changed.notify_all()
             return self._stream
 
@@ -183,6 +201,8 @@ class Run:
             if at < len(self._log):
                 self._read += 1
                 self._changed.notify_all()
+                if key_of(self._log[at]) in self._held:
+                    continue
                 return self._log[at]
             if self._finished:
                 if self._outcome is not None:
@@ -220,6 +240,14 @@ class Run:
 
     def _over(self, most: float) -> None:
         self.end(DeadlineExceeded("the time for the run is over", name="max_seconds", got=f"{time.monotonic() - self._started:.3g} s", allowed=f"{most:.3g} s"))
+
+    def let_go(self) -> bool:
+        """Forgets it if it is finished and nobody attends; whether it did."""
+        with self._changed:
+            stream, idle = self._stream, self._finished and not self._attached and not self._forgotten
+        if idle:
+            self._expire(stream)
+        return idle
 
     def _expire(self, stream: int) -> None:
         """Nobody came back: the run is cancelled, or its results are dropped, and it is forgotten."""
@@ -260,14 +288,17 @@ class Runs:
         self._lock = threading.Lock()
         self._runs: dict[tuple[str, bytes], Run] = {}
 
-    def open(self, tenant: str, run_id: bytes, request: bytes, times: Times, make: Callable[[], Job]) -> tuple[Run, int]:
-        """The run of this id and a stream on it; `request` tells whether it is the same. `make` checks and admits new work."""
+    def open(self, tenant: str, run_id: bytes, request: bytes, times: Times, make: Callable[[], Job], have: Have | None = None) -> tuple[Run, int]:
+        """The run of this id and a stream on it; `request` tells whether it is the same. `make` checks and admits new work.
+
+        `have`: what the client says it holds; refused before a run is begun or another stream is sent away.
+        """
         key = (tenant, run_id)
         while True:
-            run = self._find(key) or self._added(key, request, times, make)
+            run = self._find(key) or self._added(key, request, times, make, have)
             if run.request != request:
                 raise RunRefused("this run_id is that of another request", reason="RUN_EXISTS", name="run_id", got=run_id.hex(), hint="draw a new run_id")
-            stream = run.attach(times)
+            stream = run.attach(times, run.held(have))
             if stream is not None:
                 return run, stream
 
@@ -306,10 +337,16 @@ class Runs:
         with self._lock:
             return self._runs.get(key)
 
-    def _added(self, key: tuple[str, bytes], request: bytes, times: Times, make: Callable[[], Job]) -> Run:
+    def _added(self, key: tuple[str, bytes], request: bytes, times: Times, make: Callable[[], Job], have: Have | None) -> Run:
         """A new run, or the one that another call added meanwhile."""
+        self._make_room()
         self._require_room()
         job = make()
+        try:
+            job.held(have)
+        except Error:
+            job.close()
+            raise
         run = Run(job, request, times, self._buffer_bytes, self._alarms, lambda run: self._remove(key, run))
         try:
             with self._lock:
@@ -323,6 +360,12 @@ class Runs:
             raise
         job.close()
         return other
+
+    def _make_room(self) -> None:
+        """A finished run that nobody attends goes, the oldest first."""
+        with self._lock:
+            runs = list(self._runs.values()) if len(self._runs) >= self._most else []
+        next((True for run in runs if run.let_go()), False)
 
     def _require_room(self) -> None:
         if len(self._runs) >= self._most:

@@ -11,7 +11,7 @@ from backsweep.v1 import backsweep_pb2_grpc
 from backsweep.wire import limits
 from backsweep.wire.arrays import decode_digest, encode_digest
 from backsweep.wire.errors import NotBuiltYet
-from backsweep.wire.requests import decode_run_id, decode_seconds, refuse_have
+from backsweep.wire.requests import decode_have, decode_run_id, decode_seconds
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.plan.make import Budget
 
@@ -83,16 +83,16 @@ class Service(backsweep_pb2_grpc.BacksweepServiceServicer):
 
     @rpc(Kind.CALL)
     def Explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
-        with self.intake.take(request, call.tenant) as taken:
-            return explain(taken, self.intake, self.executors)
+        with self.intake.take(request, call.tenant, call.stop) as taken:
+            return explain(taken, self.intake, self.executors, call.stop)
 
     @rpc(Kind.CALL)
     def Derive(self, request: pb.DeriveRequest, call: Call) -> pb.DeriveResponse:
-        return self.intake.derive(request, call.tenant)
+        return self.intake.derive(request, call.tenant, call.stop)
 
     @rpc(Kind.CALL)
     def Compute(self, request: pb.ComputeRequest, call: Call) -> pb.ComputeResponse:
-        with self.intake.take(request, call.tenant) as taken:
+        with self.intake.take(request, call.tenant, call.stop) as taken:
             return compute(taken, self.executors, self.memory, call.stop)
 
     @rpc(Kind.STREAM, seconds=UNLIMITED_SECONDS)
@@ -101,14 +101,14 @@ class Service(backsweep_pb2_grpc.BacksweepServiceServicer):
         run_id = decode_run_id(request.run_id)
         most = decode_seconds("max_seconds", request.max_seconds, settings.max_seconds, zero=settings.max_seconds)
         times = Times(most, decode_seconds("detach_seconds", request.detach_seconds, settings.max_detach_seconds))
-        refuse_have(request)
+        have = decode_have(request)
 
         def make() -> Delivery:
             with ExitStack() as held:
-                taken = held.enter_context(self.intake.take(request, call.tenant))
+                taken = held.enter_context(self.intake.take(request, call.tenant, call.stop))
                 return Delivery(taken, self.executors, self.memory, settings.run_buffer_bytes, held)
 
-        run, stream = self.runs.open(call.tenant, run_id, _identity(request), times, make)
+        run, stream = self.runs.open(call.tenant, run_id, _identity(request), times, make, have)
         if not call.context.add_callback(lambda: run.detach(stream)):
             run.detach(stream)
         yield run.accepted(stream)

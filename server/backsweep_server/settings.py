@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 PREFIX = "BACKSWEEP_"
-EXECUTORS = ("local", "cluster")
+EXECUTORS = ("local", "cluster", "auto")
+WITHOUT_CLUSTER = ("local", "refuse")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -27,9 +28,13 @@ class Settings:
     """What may be set, with what is used if it is not.
 
     listen: HOST:PORT; port 0 takes a free one. The port is plaintext, so naming a host off loopback
-    is the operator's own choice. executor: what computes requests of more than one block; `lanes`,
-    `cluster_memory_bytes` (its object store) and `cluster_address` (a running Ray, else one is
-    started) are for `cluster`. memory_bytes: what all work under way may need at its peak, and so
+    is the operator's own choice. executor: what computes requests of more than one block: this
+    process, the lanes of a Ray cluster, or (auto) whichever would be done sooner, this one while Ray
+    starts. Of the lanes: `lanes` is their number, `lane_cpus` and `lane_memory_bytes` what Ray is told
+    each needs, by which a cluster places them and grows (0: nothing of memory). cluster_address: of a
+    running Ray, HOST:PORT or auto; else RAY_ADDRESS, else one is started here, whose object store
+    has cluster_memory_bytes. cluster_start_seconds: how long its first lane may take. without_cluster:
+    what the executor cluster does while there is no Ray: refuse, or local, as auto does. memory_bytes: what all work under way may need at its peak, and so
     the budget of one request. store_bytes: graphs and bound arrays, of a tenant. max_streams,
     max_calls: streams, and other calls, at a time; runs that nobody attends count with max_streams
     too. max_seconds: of a run; max_call_seconds: of any other call. run_buffer_bytes: results of a
@@ -40,8 +45,12 @@ class Settings:
     listen: str = "127.0.0.1:50051"
     executor: str = "local"
     lanes: int = 2
+    lane_cpus: float = 1.0
+    lane_memory_bytes: int = 0
     cluster_address: str = ""
     cluster_memory_bytes: int = 512 << 20
+    cluster_start_seconds: float = 60.0
+    without_cluster: str = "refuse"
     memory_bytes: int = 4 << 30
     store_bytes: int = 1 << 30
     lease_seconds: float = 600.0
@@ -67,9 +76,12 @@ class Settings:
         return self.address[0] in LOOPBACK
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {"executor": EXECUTORS, "log_level": LOG_LEVELS}
+_CHOICES: dict[str, tuple[str, ...]] = {"executor": EXECUTORS, "without_cluster": WITHOUT_CLUSTER, "log_level": LOG_LEVELS}
 _RANGES: dict[str, tuple[float, float]] = {
     "lanes": (1, 4096),
+    "lane_cpus": (0.01, 1024),
+    "lane_memory_bytes": (0, 1 << 50),
+    "cluster_start_seconds": (1, 3600),
     "cluster_memory_bytes": (80 << 20, 1 << 50),  # Ray refuses a smaller object store
     "memory_bytes": (1 << 20, 1 << 50),
     "store_bytes": (1 << 20, 1 << 50),
@@ -101,7 +113,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _value(name: str, variable: str, text: str) -> str | int | float:
-    if name == "listen":
+    if name == "listen" or (name == "cluster_address" and text != "auto"):
         return _address(variable, text)
     if name in _CHOICES:
         if text.lower() not in _CHOICES[name]:

@@ -31,6 +31,13 @@ def test_describe_shows_inputs_outputs_ops_derivative_and_plan(graph: Path, caps
         assert part in shown, part
 
 
+def test_describe_says_where_the_plan_would_run_and_why(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", str(graph), "--query", "hessian", "--wrt", "w", "--block", "2", "--lanes", "3"]) == 0
+    assert re.search(r"runs on local: 2 blocks of [\d.e-]+ s in all, by their costs; over 3 lanes 6 s, Ray's start included$", capsys.readouterr().out.strip())
+    assert main(["describe", str(graph)]) == 0
+    assert capsys.readouterr().out.strip().endswith("runs on local: it is not cut into several blocks")
+
+
 def test_describe_tells_the_colours_and_the_pattern_of_a_sparse_matrix(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", str(graph), "--query", "hessian", "--wrt", "w", "--layout", "sparse"]) == 0
     shown = capsys.readouterr().out

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pickle
 import signal
-import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import backsweep as bs
-from support.server import Server, serving
+from support.server import Server, free_port, serving
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,6 @@ def service(server: Server) -> Iterator[bs.Service]:
 
 def linear(x: Any, A: Any) -> Any:
     return np.sum(np.tanh(A @ x))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_bound_arrays_travel_once_for_all_calls_and_functions(service: bs.Service) -> None:
@@ -119,7 +113,39 @@ def test_nothing_listening_is_said_within_the_timeout() -> None:
     assert isinstance(caught.value, (bs.Unavailable, bs.DeadlineExceeded)) and "grpc" not in str(caught.value).lower()
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1:50051", "example.org:50051", "[2001:db8::1]:1"])
+def test_a_server_out_of_reach_is_said_in_seconds_with_its_address() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with bs.connect(address, patience=0.5) as service:
+        started = time.monotonic()
+        with pytest.raises(bs.Unavailable) as caught:
+            service.engine_version()
+        assert time.monotonic() - started < 5
+    assert (caught.value.reason, caught.value.got) == ("BUSY", address)
+
+
+def test_a_server_that_is_just_starting_is_waited_for() -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    with bs.connect(listen, patience=60.0) as service:
+        answers: list[str] = []
+        asking = threading.Thread(target=lambda: answers.append(service.engine_version()))
+        asking.start()
+        with serving(listen=listen):
+            asking.join(60)
+    assert answers
+
+
+def test_bound_arrays_changed_in_place_change_nothing(service: bs.Service) -> None:
+    A = np.eye(4)
+    f = service.submit(lambda x, A: A @ x, x=bs.float64[4], A=A)
+    g = service.submit(lambda x, A: A @ x, x=bs.float64[4], A=bs.float64[4, 4]).bind(A=A)
+    before = f(np.ones(4)), g(np.ones(4))
+    A *= 2
+    assert np.array_equal(f(np.ones(4)), before[0]) and np.array_equal(g(np.ones(4)), before[1])
+    h = service.submit(lambda x, A: A @ x, x=bs.float64[4], A=A)
+    np.testing.assert_array_equal(h(np.ones(4)), 2 * np.ones(4))
+
+
+@pytest.mark.parametrize("address", ["ipv4:127.0.0.1:1,10.0.0.1:50051", "10.0.0.1:50051", "example.org:50051", "[2001:db8::1]:1"])
 def test_plaintext_to_another_machine_must_be_asked_for(address: str) -> None:
     with pytest.raises(bs.Error, match="plaintext"):
         bs.connect(address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import time
 import warnings
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -247,6 +248,19 @@ def test_explain_prints_the_plan_with_its_promise(service: bs.Service) -> None:
     f = service.submit(quartic, x=bs.float64[3], a=A)
     text = f.explain(X, verb="hessian", block=2)
     assert "promise" in text and "3 columns in 2 blocks of 2" in text
+
+
+def test_explain_says_where_the_plan_runs_and_small_work_runs_here(service: bs.Service) -> None:
+    f = service.submit(quartic, x=bs.float64[3], a=A)
+    assert f.explain(X, verb="hessian", block=1).endswith("runs on local")
+    with bs.local(executor="auto", lanes=4) as chosen:
+        g = chosen.submit(quartic, x=bs.float64[3], a=A)
+        text = g.explain(X, verb="hessian", block=1)
+        assert "runs on local: 3 blocks of " in text and "over 3 lanes" not in text and "over 4 lanes 6 s, Ray's start included" in text
+        began = time.monotonic()
+        assert np.array_equal(g.hessian(X, block=1), f.hessian(X, block=1))
+        assert time.monotonic() - began < 4, "it waited for Ray, whose start takes 5 s at least"
+        assert chosen.usage.workers == 1
 
 
 def test_work_over_the_budget_is_refused() -> None:

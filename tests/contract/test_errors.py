@@ -289,7 +289,13 @@ OTHERS: dict[str, Row] = {
     "a run_id of 15 bytes": (run(run_id=bytes(15)), "INVALID_ARGUMENT", "MALFORMED", {"name": "run_id"}),
     "seconds that are no number": (run(max_seconds=float("nan")), "INVALID_ARGUMENT", "MALFORMED", {"name": "max_seconds"}),
     "negative seconds": (run(detach_seconds=-1.0), "INVALID_ARGUMENT", "MALFORMED", {"name": "detach_seconds"}),
-    "have": (run(have=pb.Have(platform="x")), "UNIMPLEMENTED", "NOT_BUILT_YET", {"name": "have"}),
+    "blocks of another plan": (run(have=pb.Have(plan_key=bytes(32), platform="x")), "FAILED_PRECONDITION", "PLAN_CHANGED", {"name": "have"}),
+    "more ranges than may be held": (
+        run(have=pb.Have(ranges=[pb.BlockRange()] * 10_001)),
+        "RESOURCE_EXHAUSTED",
+        "TOO_LARGE",
+        {"name": "have", "got": "10001", "allowed": "at most 10000"},
+    ),
     "a run that is not there": (
         lambda ask: ask.stub.CancelRun(pb.CancelRunRequest(run_id=bytes(16)), timeout=SECONDS),
         "NOT_FOUND",

@@ -141,6 +141,101 @@ def test_a_run_larger_than_the_buffer_is_done_again_with_the_same_bits(ask: Aski
     assert matrix(first, n).tobytes() == matrix(again, n).tobytes()
 
 
+def have(accepted: pb.Accepted, *ranges: tuple[int, int], **fields: Any) -> pb.Have:
+    """Columns of the only matrix."""
+    held = [pb.BlockRange(axis=pb.AXIS_COLUMN, start=start, stop=stop) for start, stop in ranges]
+    return pb.Have(plan_key=accepted.plan_key, platform=accepted.platform, ranges=held, **fields)
+
+
+def of_blocks(events: list[pb.RunResponse]) -> list[pb.RunResponse]:
+    return [event for event in events if event.HasField("block")]
+
+
+@pytest.mark.parametrize("attached", [True, False], ids=["at the same run", "at a server that knows nothing of it"])
+def test_what_the_client_holds_is_neither_sent_nor_computed_again(ask: Asking, attached: bool) -> None:
+    request = wide(ask, drawn(), detach_seconds=30.0)
+    whole = list(ask.stub.Run(request, timeout=SECONDS))
+    request.have.CopyFrom(have(whole[0].accepted, (0, 300), (1100, 1200)))
+    request.run_id = request.run_id if attached else drawn()
+    rest = list(ask.stub.Run(request, timeout=SECONDS))
+    assert rest[0].accepted.attached == attached
+    assert {event.block.start for event in of_blocks(rest)} == set(range(300, 1100, 100))
+    assert rest[-1].done.usage.blocks == (12 if attached else 8)
+    held = [event for event in of_blocks(whole) if event.block.stop <= 300 or event.block.start >= 1100]
+    assert matrix([*held, *rest]).tobytes() == matrix(whole).tobytes()
+
+
+def test_a_run_whose_beginning_was_dropped_goes_on_for_a_client_that_holds_it(ask: Asking) -> None:
+    n = 2200  # 37 MiB, of which 16 are kept
+    request = wide(ask, drawn(), n=n, block=100, detach_seconds=30.0)
+    whole = list(ask.stub.Run(request, timeout=SECONDS))
+    request.have.CopyFrom(have(whole[0].accepted, (0, 2000)))
+    rest = list(ask.stub.Run(request, timeout=SECONDS))
+    assert rest[0].accepted.attached
+    assert rest[-1].done.usage.blocks == 22  # of the run as it was: nothing was done twice
+    request.have.CopyFrom(have(whole[0].accepted, (0, 100)))
+    again = list(ask.stub.Run(request, timeout=SECONDS))
+    assert again[-1].done.usage.blocks == 21  # what was dropped had to be done again, but for what is held
+    assert matrix([*[e for e in of_blocks(whole) if e.block.start == 0], *again], n).tobytes() == matrix(whole, n).tobytes()
+
+
+def test_a_run_of_which_all_is_held_is_done_at_once(ask: Asking) -> None:
+    request = wide(ask, drawn())
+    whole = list(ask.stub.Run(request, timeout=SECONDS))
+    request.have.CopyFrom(have(whole[0].accepted, (0, N)))
+    rest = list(ask.stub.Run(request, timeout=SECONDS))
+    assert [event.WhichOneof("event") for event in rest] == ["accepted", "done"]
+
+
+def test_a_pattern_and_values_that_are_held_do_not_come_again(ask: Asking) -> None:
+    n = 300_000
+    axes = blobs.record(axes=graph_pb2.AttributeValue(ints=graph_pb2.Ints(values=[0])))
+    square = blobs.function([("x", blobs.type_of(n))], [(0, [0], 0), (1, [1], 1)], [("", 2)])
+    graph = ask.graph(graph_pb2.Graph(op_set=1, ops=["sin", "sum"], attributes=[axes], functions=[square]))
+    query = query_pb2.Query(wrt=["x"], layout=query_pb2.LAYOUT_SPARSE, hessian=query_pb2.Hessian())
+    request = pb.RunRequest(graph=graph, bindings=[raw.binding("x", ask.array(np.linspace(0, 1, n)))], queries=[query], run_id=drawn())
+    whole = list(ask.stub.Run(request, timeout=SECONDS))
+    request.have.CopyFrom(have(whole[0].accepted, patterns=[pb.BlockRange()]))
+    rest = list(ask.stub.Run(request, timeout=SECONDS))
+    assert {event.WhichOneof("event") for event in rest} <= {"accepted", "block", "progress", "done"}
+    assert [event.block.data for event in of_blocks(rest)] == [event.block.data for event in of_blocks(whole)]
+    request.have.ranges.add(axis=pb.AXIS_POSITION, start=0, stop=n)
+    assert {event.WhichOneof("event") for event in ask.stub.Run(request, timeout=SECONDS)} <= {"accepted", "progress", "done"}
+
+
+HELD = {
+    "a range that cuts a block": ({"start": 0, "stop": 150}, "MALFORMED"),
+    "a range behind the end": ({"start": 1200, "stop": 1300}, "MALFORMED"),
+    "a range of another query": ({"query": 1, "stop": 100}, "MALFORMED"),
+    "a range along another axis": ({"axis": pb.AXIS_ROW, "stop": 100}, "MALFORMED"),
+    "a range along no axis": ({"axis": 0, "stop": 100}, "MALFORMED"),
+}
+
+
+@pytest.mark.parametrize("sentence", HELD)
+def test_what_cannot_be_held_is_refused_and_no_run_is_begun(ask: Asking, sentence: str) -> None:
+    fields, reason = HELD[sentence]
+    request = wide(ask, drawn(), detach_seconds=30.0)
+    accepted = next(ask.stub.Run(wide(ask, drawn()), timeout=SECONDS)).accepted
+    held = pb.BlockRange(**{"axis": pb.AXIS_COLUMN, **fields})
+    request.have.CopyFrom(pb.Have(plan_key=accepted.plan_key, platform=accepted.platform, ranges=[held]))
+    refused = refusal(lambda: ask.stub.Run(request, timeout=SECONDS))
+    assert (refused.code, refused.reason, refused.metadata["name"]) == ("INVALID_ARGUMENT", reason, "have")
+    assert ended(ask, request.run_id)
+
+
+@pytest.mark.parametrize("other", ["plan_key", "platform"])
+def test_blocks_of_another_plan_or_platform_are_refused_and_the_run_goes_on(ask: Asking, other: str) -> None:
+    request = wide(ask, drawn(), detach_seconds=30.0)
+    stream = ask.stub.Run(request, timeout=SECONDS)
+    accepted = next(stream).accepted
+    request.have.CopyFrom(have(accepted, (0, 100)))
+    setattr(request.have, other, bytes(32) if other == "plan_key" else "elsewhere")
+    refused = refusal(lambda: ask.stub.Run(request, timeout=SECONDS))
+    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "PLAN_CHANGED")
+    assert list(stream)[-1].HasField("done")
+
+
 def test_an_id_of_another_request_is_refused(ask: Asking) -> None:
     run_id = drawn()
     stream = start(ask, endless(ask, run_id))

@@ -136,8 +136,8 @@ REFUSED: dict[str, tuple[Callable[[], Request], str]] = {
     "a tangent too many": (lambda: Request(CUBES, types(CUBES), (Ask(Jvp(("x",)), {"x": F64[3], "a": F64[3]}),)), "SURPLUS_INPUT"),
     "a tangent of a wrong shape": (lambda: Request(CUBES, types(CUBES), (Ask(Hvp(("x",)), {"x": F64[2]}),)), "SHAPE"),
     "many tangents without an axis": (lambda: Request(CUBES, types(CUBES), (Ask(Hvp(("x",), True), {"x": F64[3]}),)), "SHAPE"),
-    "a matrix at batched points": (
-        lambda: Request(CUBES, {"x": F64[9, 3], "a": F64[3]}, (Ask(Hessian(("x",)), {}),), frozenset({"x"})),
+    "a sparse matrix at batched points": (
+        lambda: Request(CUBES, {"x": F64[9, 3], "a": F64[3]}, (Ask(Hessian(("x",), layout="sparse"), {}),), frozenset({"x"})),
         "NOT_BUILT_YET",
     ),
     "a Gauss-Newton through nothing": (lambda: Request(EXPS, types(EXPS), (Ask(GaussNewton(("x",), ()), {}),)), "NOT_THROUGH"),

@@ -1,5 +1,7 @@
 """The server with Ray behind it: started when first needed, the same bits, ended with the server."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,41 @@ def test_blocks_go_over_the_cluster_and_small_work_stays_here(ask: Asking) -> No
     assert there[0].accepted.plan_key == here[0].accepted.plan_key
     assert there[0].accepted.platform == here[0].accepted.platform
     assert chunks(there) == chunks(here)
+
+
+def explained(ask: Asking, block: int) -> pb.QueryPlan:
+    request = pb.ExplainRequest(graph=ask.graph(raw.sines(N, 5)), bindings=BOUND, queries=[raw.jacobian(block)])
+    return ask.stub.Explain(request, timeout=raw.SECONDS).plans[0]
+
+
+def test_auto_starts_no_ray_for_small_work_and_says_why() -> None:
+    with serving(executor="auto", lanes=2) as server, asking(server.address) as auto:
+        assert executors(auto) == [("local", 1), ("cluster", 0)]
+        plan = explained(auto, 10)
+        assert plan.executor == "local"
+        assert "runs on local: 6 blocks of " in plan.text and "over 2 lanes " in plan.text and "Ray's start included" in plan.text
+        events = run(auto, 10)
+        assert (events[0].accepted.executor, events[-1].done.usage.executor, events[-1].done.usage.workers) == ("local", "local", 1)
+        assert executors(auto) == [("local", 1), ("cluster", 0)], "it started Ray"
+
+
+def test_explain_says_where_and_why_of_every_executor(ask: Asking) -> None:
+    assert explained(ask, 10).text.endswith("runs on local: this server has no lanes")
+    with serving(executor="cluster") as server, asking(server.address) as clustered:
+        assert explained(clustered, 10).text.endswith("runs on cluster: what is cut into blocks goes to the lanes, as set")
+        assert explained(clustered, N).text.endswith("runs on local: it is not cut into several blocks")
+
+
+def test_without_a_cluster_work_is_refused_or_done_here_as_set(ask: Asking) -> None:
+    gone = "127.0.0.1:1"
+    with serving(executor="cluster", cluster_address=gone) as server, asking(server.address) as clustered:
+        began = time.monotonic()
+        refused = raw.refusal(lambda: run(clustered, 10))
+        assert time.monotonic() - began < 30  # 4 s of them are the waiting for an answer
+        assert (refused.code, refused.reason, refused.metadata["got"]) == ("UNAVAILABLE", "NO_CLUSTER", gone)
+        assert "6379" in refused.metadata["hint"]
+        assert run(clustered, N)[-1].HasField("done"), "what needs no lane is answered"
+    with serving(executor="cluster", cluster_address=gone, without_cluster="local") as server, asking(server.address) as clustered:
+        there = run(clustered, 10)
+        assert chunks(there) == chunks(run(ask, 10))
+        assert (there[-1].done.usage.executor, there[-1].done.usage.workers) == ("local", 1)

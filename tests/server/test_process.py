@@ -192,6 +192,25 @@ def test_the_servers_own_time_limit_holds_without_a_deadline() -> None:
         assert server.stop() == 0
 
 
+def test_deriving_a_large_graph_ends_at_the_deadline_and_when_its_client_is_gone() -> None:
+    """Some 10 s of deriving and planning; the engine's own tests say how often it asks."""
+    with serving() as server, asking(server.address) as ask:
+        large = pb.ComputeRequest(graph=ask.graph(raw.long_chain(60_000)), bindings=ONE, queries=[raw.gradient()])
+        assert refusal(lambda: ask.stub.Compute(large, timeout=1.0)).code == "DEADLINE_EXCEEDED"
+        pending = ask.stub.Compute.future(large, timeout=SECONDS)
+        time.sleep(1.0)
+        pending.cancel()
+        end = time.monotonic() + 10
+        while server.log().count("Compute") < 2:
+            assert time.monotonic() < end, server.log()
+            time.sleep(0.05)
+        lines = [line.split(" backsweep.server ")[1] for line in server.log().splitlines()]
+        # Which of the two an expired call is, its deadline or gRPC's word that it is gone may say first.
+        assert [line.split(" ")[0] for line in lines] == ["Upload", "Compute", "Compute"]
+        assert [line.split(" ")[1] for line in lines[1:]] in (["DEADLINE", "CANCELLED"], ["CANCELLED", "CANCELLED"])
+        assert all(float(line.split()[2]) < 3000 for line in lines[1:]), "it went on after nobody waited"
+
+
 def test_what_does_not_fit_beside_other_work_is_busy_and_what_never_fits_is_over_the_budget() -> None:
     with serving(memory_bytes=12_500_000, store_bytes=1 << 20, run_buffer_bytes=1 << 20) as server, asking(server.address) as ask:
         run = long_run(ask)  # two or three matrices of 700 x 700, 3.9 MB each

@@ -8,6 +8,8 @@ import pytest
 
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.wire.errors import RunRefused, Unavailable
+from backsweep.wire.requests import Have, HeldRange
+from backsweep_engine.answer import Held
 from backsweep_engine.errors import Cancelled, Error, Fault, GraphError
 from backsweep_engine.execute.executor import Stop
 from backsweep_server.alarms import Alarms
@@ -29,16 +31,24 @@ class Steered:
 
     def admit(self) -> None: ...
 
+    def held(self, have: Have | None) -> Held:
+        """Its ranges are blocks of one, of one part."""
+        if have is not None and have.platform != "here":
+            raise RunRefused("elsewhere", reason="PLAN_CHANGED")
+        return frozenset((0, 0, r.start) for r in have.ranges) if have else frozenset()
+
     def accepted(self, attached: bool) -> pb.RunResponse:
         return pb.RunResponse(accepted=pb.Accepted(attached=attached))
 
     def progress(self) -> pb.RunResponse:
         return pb.RunResponse(progress=pb.Progress(blocks_done=self.made))
 
-    def events(self, stop: Stop) -> Generator[pb.RunResponse, None, None]:
+    def events(self, stop: Stop, held: Held) -> Generator[pb.RunResponse, None, None]:
         self.begun += 1
         try:
             for k in range(self.count):
+                if (0, 0, k) in held:
+                    continue
                 self.made += 1
                 yield pb.RunResponse(block=pb.BlockChunk(start=k, data=bytes(self.size)))
             while self.endless and not stop():
@@ -102,6 +112,51 @@ def test_what_no_longer_fits_in_the_buffer_is_done_again(runs: Runs) -> None:
     assert job.begun == 2
     run.detach(stream)
     until(lambda: job.closed == 1)
+
+
+def have(*starts: int) -> Have:
+    return Have(b"", "here", tuple(HeldRange(0, 0, None, k, k + 1) for k in starts))
+
+
+def test_a_stream_that_holds_what_was_dropped_goes_on_with_the_rest(runs: Runs) -> None:
+    job = Steered(count=40)
+    run, stream = runs.open("t", b"id", b"request", KEPT, lambda: job)
+    assert starts(list(run.events(stream))) == list(range(40))
+    run.detach(stream)
+    run, stream = runs.open("t", b"id", b"request", KEPT, lambda: job, have(*range(36)))
+    assert starts(list(run.events(stream))) == [36, 37, 38, 39]
+    run.detach(stream)
+    assert job.begun == 1
+    run, stream = runs.open("t", b"id", b"request", SOON, lambda: job, have(7))
+    assert starts(list(run.events(stream))) == [k for k in range(40) if k != 7]
+    assert job.begun == 2
+    run.detach(stream)
+
+
+def test_blocks_left_out_for_one_stream_are_made_for_the_next(runs: Runs) -> None:
+    job = Steered()
+    run, stream = runs.open("t", b"id", b"request", KEPT, lambda: job, have(1))
+    assert starts(list(run.events(stream))) == [0, 2]
+    run.detach(stream)
+    run, stream = runs.open("t", b"id", b"request", SOON, lambda: job)
+    assert starts(list(run.events(stream))) == [0, 1, 2]
+    run.detach(stream)
+
+
+def test_a_stream_that_is_refused_for_what_it_holds_leaves_no_run(runs: Runs) -> None:
+    job = Steered()
+    with pytest.raises(RunRefused):
+        runs.open("t", b"id", b"request", KEPT, lambda: job, Have(b"", "elsewhere"))
+    assert (len(runs), job.begun, job.closed) == (0, 0, 1)
+
+
+def test_finished_runs_that_nobody_attends_make_room(runs: Runs) -> None:
+    for k in range(4):
+        job = Steered()
+        run, stream = runs.open("t", bytes([k]), b"request", KEPT, lambda job=job: job)  # type: ignore[misc]
+        list(run.events(stream))
+        run.detach(stream)
+    assert len(runs) == 2
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ def test_nothing_set_is_the_defaults_on_loopback() -> None:
         ("BACKSWEEP_MAX_SECONDS", "0.5", 0.5),
         ("BACKSWEEP_LOG_LEVEL", "warning", "warning"),
         ("BACKSWEEP_CLUSTER_ADDRESS", "head:6379", "head:6379"),
+        ("BACKSWEEP_CLUSTER_ADDRESS", "auto", "auto"),
+        ("BACKSWEEP_EXECUTOR", "auto", "auto"),
+        ("BACKSWEEP_WITHOUT_CLUSTER", "local", "local"),
+        ("BACKSWEEP_LANE_CPUS", "0.5", 0.5),
     ],
 )
 def test_a_variable_sets_its_field(variable: str, text: str, value: object) -> None:
@@ -41,6 +45,8 @@ def test_a_variable_sets_its_field(variable: str, text: str, value: object) -> N
         ("BACKSWEEP_LISTEN", "::1:50051", "[::1]:0"),
         ("BACKSWEEP_LISTEN", "host:65536", "HOST:PORT"),
         ("BACKSWEEP_EXECUTOR", "ray", "local or cluster"),
+        ("BACKSWEEP_CLUSTER_ADDRESS", "ray://head:10001/", "HOST:PORT"),
+        ("BACKSWEEP_WITHOUT_CLUSTER", "wait", "local or refuse"),
         ("BACKSWEEP_LANES", "0", "a whole number from 1 to 4096"),
         ("BACKSWEEP_LANES", "2.5", "a whole number"),
         ("BACKSWEEP_MEMORY_BYTES", "4GiB", "a whole number from 1048576 to"),
@@ -61,6 +67,6 @@ def test_a_wrong_value_names_the_variable_what_was_got_and_what_is_allowed(varia
 def test_every_number_has_a_range_and_a_unit() -> None:
     for field in fields(Settings):
         if isinstance(field.default, (int, float)):
-            assert re.search(r"(_bytes|_seconds|_threads)$|^max_|^lanes$", field.name), field.name
+            assert re.search(r"(_bytes|_seconds|_threads|_cpus)$|^max_|^lanes$", field.name), field.name
             with pytest.raises(SettingError):
                 from_environment({f"BACKSWEEP_{field.name.upper()}": "-1"})

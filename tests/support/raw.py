@@ -137,6 +137,12 @@ def long_work(products: int, n: int = 700) -> graph_pb2.Graph:
     return graph_pb2.Graph(op_set=1, ops=["broadcast", "matmul", "sum"], attributes=[matrix, axes], functions=[function])
 
 
+def long_chain(nodes: int) -> graph_pb2.Graph:
+    """sin(... sin(sin(x) x) ... x) of a scalar: much to derive and to plan, hardly anything to compute."""
+    chain = [(0, [k], 0) if k % 2 == 0 else (1, [k, 0], 0) for k in range(nodes)]
+    return graph_pb2.Graph(op_set=1, ops=["sin", "multiply"], functions=[blobs.function([("x", blobs.type_of())], chain, [("", nodes)])])
+
+
 def chunks(data: bytes, named: types_pb2.Digest | None = None, size: int = CHUNK) -> Iterator[pb.UploadRequest]:
     for at in range(0, max(1, len(data)), size):
         yield pb.UploadRequest(digest=(named or digest(data)) if at == 0 else None, offset_bytes=at, data=data[at : at + size])

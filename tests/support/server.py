@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -37,11 +38,18 @@ class Server:
         return self.process.wait(STOP_SECONDS)
 
 
+def free_port() -> int:
+    """Of loopback, for a server that is started again where another was."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
-def serving(**settings: object) -> Iterator[Server]:
-    """A server with these settings: `max_streams=2` becomes BACKSWEEP_MAX_STREAMS."""
+def serving(environment: Mapping[str, str] | None = None, **settings: object) -> Iterator[Server]:
+    """A server with these settings: `max_streams=2` becomes BACKSWEEP_MAX_STREAMS. `environment`: what else it is to find there."""
     with tempfile.TemporaryFile("w+") as stderr:
-        process = begin(stderr, **settings)
+        process = begin(stderr, environment, **settings)
         try:
             yield Server(_ready(process, stderr), process, stderr)
         finally:
@@ -56,12 +64,13 @@ def serving(**settings: object) -> Iterator[Server]:
             process.stdout.close()
 
 
-def begin(stderr: IO[str], **settings: object) -> subprocess.Popen[str]:
+def begin(stderr: IO[str], environment: Mapping[str, str] | None = None, **settings: object) -> subprocess.Popen[str]:
     """The process, which may not be ready."""
     ours = {f"BACKSWEEP_{name.upper()}": str(value) for name, value in {"listen": "127.0.0.1:0", "notice_seconds": "0.1", **settings}.items()}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKSWEEP_")} | ours
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BACKSWEEP_")}
+    command = [sys.executable, "-m", "backsweep_server"]
     return subprocess.Popen(
-        [sys.executable, "-m", "backsweep_server"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**inherited, **(environment or {}), **ours}
     )
 
 

@@ -88,7 +88,7 @@ def test_every_status_carries_the_reason_in_our_domain(reason: str) -> None:
 
 
 def test_only_what_a_pause_may_cure_is_repeated() -> None:
-    assert {reason for reason in REASONS if errors.may_repeat(error_of(reason))} == {"BUSY", "DRAINING", "CLUSTER_LOST"}
+    assert {reason for reason in REASONS if errors.may_repeat(error_of(reason))} == {"BUSY", "DRAINING", "CLUSTER_LOST", "NO_CLUSTER"}
     assert errors.row_of(error_of("PLAN_CHANGED")).again is Again.ANEW
 
 

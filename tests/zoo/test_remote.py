@@ -16,7 +16,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import backsweep as bs
-from backsweep.calls import Asked, make_call
+from backsweep.calls import make_call
+from backsweep.signature import Asked
 from backsweep_engine.answer import Collected, deliver, prepare
 from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.executor import Executor, never

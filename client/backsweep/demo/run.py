@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import select
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,11 +12,10 @@ import backsweep as bs
 
 from . import model
 from .data import load
+from .server import server
 
 AGREEMENT = 1e-12
 """Largest difference from the hand-written formula, relative to the formula's largest entry."""
-
-START_SECONDS = 30.0
 
 
 class Comparisons:
@@ -60,8 +54,8 @@ def run(executor: str) -> int:
     held = Comparisons()
     print(f"data: Wisconsin Diagnostic Breast Cancer, {len(y)} tumours x {X.shape[1] - 1} standardised features (UCI, CC BY 4.0)")
     started = time.monotonic()
-    with _server(executor) as address, bs.connect(address) as service:
-        print(f"server: its own process at {address}, executor {executor}, started in {time.monotonic() - started:.1f} s\n")
+    with server(executor) as process, bs.connect(process.address) as service:
+        print(f"server: its own process at {process.address}, executor {executor}, started in {time.monotonic() - started:.1f} s\n")
         f = service.submit(model.loss, w=bs.float64[31], X=X, y=y)
         _derivatives(f, service, X, y, held)
         _checks(f, held)
@@ -145,23 +139,3 @@ def _bar(title: str) -> Any:
         shown = done
 
     return progress
-
-
-@contextmanager
-def _server(executor: str) -> Iterator[str]:
-    """A server process on a free port of loopback, ended when the block ends, whatever happens."""
-    environment = {**os.environ, "BACKSWEEP_LISTEN": "127.0.0.1:0", "BACKSWEEP_EXECUTOR": executor, "BACKSWEEP_LANES": "2", "BACKSWEEP_LOG_LEVEL": "warning"}
-    with subprocess.Popen([sys.executable, "-m", "backsweep_server"], env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-            line = process.stdout.readline().split() if ready else []
-            if line[:1] != ["ready"]:
-                raise bs.Error("the server did not start", reason="NO_SERVER", got=" ".join(line), hint="run `backsweep serve` to see why")
-            yield line[1]
-        finally:
-            process.terminate()
-            try:
-                process.wait(START_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()

@@ -19,7 +19,7 @@ from typing import Any
 
 from backsweep_engine.errors import Error
 
-from ..calls import NonFiniteWarning
+from ..results import NonFiniteWarning
 from ..service import Service
 from .junit import junit
 from .lines import json_lines

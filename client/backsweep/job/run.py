@@ -14,8 +14,9 @@ from typing import Any
 
 from backsweep_engine.errors import Cancelled, Error
 
-from ..calls import Asked, make_call, wrt_arguments
+from ..calls import make_call
 from ..service import Service
+from ..signature import Asked, wrt_arguments
 from .models import Models
 from .points import point_of
 from .results import Result, Status, judged

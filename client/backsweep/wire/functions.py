@@ -16,6 +16,7 @@ from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Graph, Node, Ref, Type
 from backsweep_engine.ops import TABLE, Op
 from backsweep_engine.ops.op import check
+from backsweep_engine.stopping import paced
 from backsweep_engine.text import window
 
 from . import limits
@@ -68,7 +69,7 @@ class Reader:
             yields.append(self._yield((type,)))
         depth, size = 1, len(message.inputs) + len(message.op)
         operands, results, at = list(message.operand_node), list(message.operand_result), 0
-        for op, count, attribute in zip(message.op, message.operand_count, message.attribute, strict=True):
+        for op, count, attribute in paced(list(zip(message.op, message.operand_count, message.attribute, strict=True))):
             refs = tuple(map(Ref, operands[at : at + count], results[at : at + count]))
             at += count
             try:

@@ -16,12 +16,13 @@ from backsweep.v1 import query_pb2
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Graph, Type
 from backsweep_engine.plan.make import Ask, seed_name
+from backsweep_engine.plan.plan import Axis
 from backsweep_engine.request import Request
 
 from . import limits
 from .arrays import Array, ArrayRef, Digest, decode_array_ref, decode_digest
 from .bindings import Binding, decode_bindings
-from .errors import NotBuiltYet
+from .blocks import AXES, AXIS_OF
 from .queries import decode_queries, decode_wrt
 
 Derivative = Literal["gradient", "value_and_gradient", "jvp", "vjp", "hvp"]
@@ -114,10 +115,47 @@ def decode_seconds(name: str, seconds: float, most: float, *, zero: float = 0.0)
     return min(seconds or zero, most)
 
 
-def refuse_have(message: pb.RunRequest) -> None:
-    """`have` is not built yet."""
-    if message.HasField("have"):
-        raise NotBuiltYet("a run cannot be continued from blocks the client holds yet", name="have", hint="repeat without have")
+@dataclass(frozen=True, slots=True)
+class HeldRange:
+    """A range of a part; `axis` None: one this side does not know."""
+
+    query: int
+    part: int
+    axis: Axis | None
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """What a client holds of a run, made under this plan on this platform. `patterns`: (query, part)."""
+
+    plan_key: bytes
+    platform: str
+    ranges: tuple[HeldRange, ...] = ()
+    patterns: tuple[tuple[int, int], ...] = ()
+
+
+def encode_have(have: Have) -> pb.Have:
+    message = pb.Have(plan_key=have.plan_key, platform=have.platform)
+    for r in have.ranges:
+        message.ranges.add(query=r.query, part=r.part, axis=AXES[r.axis] if r.axis else 0, start=r.start, stop=r.stop)
+    for query, part in have.patterns:
+        message.patterns.add(query=query, part=part)
+    return message
+
+
+def decode_have(message: pb.RunRequest) -> Have | None:
+    """None where the client holds nothing. Whether the ranges fit the answer says who knows the plan."""
+    if not message.HasField("have"):
+        return None
+    have = message.have
+    count = len(have.ranges) + len(have.patterns)
+    if count > limits.MAX_HAVE_RANGES:
+        allowed = f"at most {limits.MAX_HAVE_RANGES}"
+        raise GraphError("too many ranges are held", reason="TOO_LARGE", name="have", got=str(count), allowed=allowed, hint="name fewer: the rest comes again")
+    ranges = tuple(HeldRange(r.query, r.part, AXIS_OF.get(r.axis), r.start, r.stop) for r in have.ranges)
+    return Have(have.plan_key, have.platform, ranges, tuple((r.query, r.part) for r in have.patterns))
 
 
 def _require_inline(bindings: Iterable[Binding]) -> None:

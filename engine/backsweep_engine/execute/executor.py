@@ -12,21 +12,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..plan.plan import Axis, Plan
+from ..stopping import Stop as Stop
+from ..stopping import never as never
 
 Array = np.ndarray[Any, Any]
 Values = Mapping[str, Array]
 """Input name -> array of the declared dtype and shape; not written to."""
 
-Stop = Callable[[], bool]
-"""Asked between blocks, ops and loop trips: True means stop now, by raising errors.Cancelled."""
-
 Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
 """What a graph, a region or a node that holds graphs becomes once it has memory of its own: inputs, arrays for the outputs, stop."""
-
-
-def never() -> bool:
-    """A stop that never stops."""
-    return False
 
 
 class Block(NamedTuple):
@@ -34,6 +28,8 @@ class Block(NamedTuple):
 
     `array` of a swept block is (stop - start, length of one row) whatever the axis: the joiner
     transposes columns. It is owned, C-order and aliases nothing.
+
+    `lane`: number of the lane that computed it, -1 for this process; `attempts`: how often it was begun, on any lane.
     """
 
     query: int
@@ -42,6 +38,12 @@ class Block(NamedTuple):
     start: int
     stop: int
     array: Array
+    lane: int = -1
+    attempts: int = 1
+
+
+Once = Callable[[Sequence[Array], Stop], list[Array]]
+"""A plan's `once`, ready to be run: its inputs in order, C-contiguous and apart; its outputs, owned."""
 
 
 class Executor(Protocol):
@@ -49,6 +51,10 @@ class Executor(Protocol):
 
     @property
     def lanes(self) -> int: ...
+
+    def once(self, plan: Plan) -> Once:
+        """What `blocks` runs the plan's `once` by: of a plan without sweeps that is all. In this process; may be called by several threads at once."""
+        ...
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         """Every block of the plan, exactly once. Closing the iterator ends the work."""

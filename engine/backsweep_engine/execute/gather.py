@@ -7,6 +7,7 @@ computed them in whatever order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -19,6 +20,14 @@ CHUNK_BYTES = 8 << 20
 """Of recovered values in one block."""
 
 
+def recovered_width(recovery: Recovery) -> int:
+    """Positions, or rows of a dense matrix, in one block."""
+    item = recovery.type.dtype.itemsize
+    if recovery.form is Form.SPARSE:
+        return CHUNK_BYTES // item
+    return max(1, CHUNK_BYTES // max(1, recovery.type.shape[1] * item))
+
+
 class Compressed:
     """The compressed rows of one query."""
 
@@ -26,14 +35,19 @@ class Compressed:
         self._recovery = recovery
         sweeps = [s for s in plan.sweeps if s.query == recovery.query]
         sizes = [s.rows * s.row_type.size for s in sweeps]
-        self._flat = np.empty(sum(sizes), recovery.type.dtype)
-        starts = np.concatenate(([0], np.cumsum(sizes)))[:-1]
-        # Of one query no two sweeps are along the same axis.
-        self._rows = {s.axis: self._flat[a : a + n].reshape(s.rows, s.row_type.size) for s, a, n in zip(sweeps, starts, sizes, strict=True)}
         self._pieces = sweeps[0].pieces
+        self._alone = len(sweeps) == sweeps[0].blocks == 1
+        if not self._alone:
+            self._flat: Array = np.empty(sum(sizes), recovery.type.dtype)
+            starts = accumulate(sizes[:-1], initial=0)
+            # Of one query no two sweeps are along the same axis.
+            self._rows = {s.axis: self._flat[a : a + n].reshape(s.rows, s.row_type.size) for s, a, n in zip(sweeps, starts, sizes, strict=True)}
 
     def add(self, block: Block) -> None:
-        self._rows[block.axis][block.start : block.stop] = block.array
+        if self._alone:
+            self._flat = block.array.reshape(-1)
+        else:
+            self._rows[block.axis][block.start : block.stop] = block.array
 
     def blocks(self) -> Iterator[Block]:
         """What goes out, in order, once all blocks have come."""
@@ -42,15 +56,14 @@ class Compressed:
         if recovery.form is Form.DIAGONAL:
             yield from cut(recovery.query, values, self._pieces)
             return
-        item = values.itemsize
+        width = recovered_width(recovery)
         if recovery.form is Form.SPARSE:
-            width = CHUNK_BYTES // item
             for start in range(0, values.size, width):
                 stop = min(start + width, values.size)
-                yield Block(recovery.query, 0, Axis.POSITION, start, stop, values[start:stop].copy())
+                part = values if values.size <= width else values[start:stop].copy()
+                yield Block(recovery.query, 0, Axis.POSITION, start, stop, part)
             return
-        rows, columns = recovery.type.shape
-        width = max(1, CHUNK_BYTES // max(1, columns * item))
+        rows = recovery.type.shape[0]
         for start in range(0, rows, width):
             stop = min(start + width, rows)
             yield Block(recovery.query, 0, Axis.ROW, start, stop, recovery.rows(values, start, stop))

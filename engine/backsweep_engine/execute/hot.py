@@ -13,16 +13,18 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from ..graph import Graph
 from ..plan.plan import Plan, Tier
-from .executor import Block, Executor, Stop, Values
-from .local import batched
+from .executor import Array, Block, Executor, Once, Stop, Values
+from .local import of_block
 from .native.machine import machine
-from .program import program_of
+from .program import forget_native, program_of
 
 HOT_CALLS = 16
 """A plan asked so often will be asked again: its code costs some tenths of a second, once."""
@@ -41,14 +43,70 @@ ENDING_SECONDS = 30.0
 _log = logging.getLogger("backsweep")
 
 
-@dataclass(slots=True)
+MAX_NATIVE = 128
+"""Plans whose code is kept, in the process. Beyond it one that was not used lately goes back to NumPy, and may prove hot again."""
+
+
+@dataclass(slots=True, eq=False)
 class _Heat:
-    """Of one plan: after how many runs it is hot, runs so far, and the tier of the next. It holds no plan, by whose graph it is kept."""
+    """Of one plan: after how many runs it is hot, runs so far, and the tier of the next. It holds no plan, by whose graph it is kept.
+
+    `graphs`: those that have code; `once`: what runs the code of the first; `running`: runs that are using it; `used`: since
+    somebody looked for code to free.
+    """
 
     needed: int
     calls: int = 0
     waiting: bool = False
     tier: Tier = Tier.NUMPY
+    graphs: tuple[ReferenceType[Graph], ...] = ()
+    once: Once | None = None
+    running: int = 0
+    used: bool = True
+
+
+class _Natives:
+    """The plans that have code, those longest there first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[_Heat, None] = OrderedDict()
+
+    def add(self, heat: _Heat, graphs: Sequence[Graph]) -> None:
+        with self._lock:
+            heat.graphs = tuple([ref(graph) for graph in graphs])
+            heat.tier, heat.used = Tier.NATIVE, True
+            self._kept[heat] = None
+            # Each is spared once if it was used since it was last passed by.
+            for old in [*self._kept, *self._kept]:
+                if len(self._kept) <= MAX_NATIVE:
+                    return
+                if old is not heat and not old.running and not old.used and old in self._kept:
+                    self._free(old)
+                old.used = False
+
+    def _free(self, heat: _Heat) -> None:
+        del self._kept[heat]
+        heat.tier, heat.once, heat.calls, heat.waiting = Tier.NUMPY, None, 0, False
+        for graph in [found() for found in heat.graphs]:
+            if graph is not None:
+                forget_native(graph)
+
+    @contextmanager
+    def entered(self, heat: _Heat) -> Iterator[Tier]:
+        """The tier of what begins now, which keeps its code to its end."""
+        with self._lock:
+            tier = heat.tier
+            heat.running += 1
+            heat.used = True
+        try:
+            yield tier
+        finally:
+            with self._lock:
+                heat.running -= 1
+
+
+_natives = _Natives()
 
 
 class Hot:
@@ -67,13 +125,43 @@ class Hot:
         if plan.steady:
             yield from self._executor.blocks(plan, values, stop)
             return
+        heat = self._heat_of(plan)
+        with _natives.entered(heat) as tier:
+            yield from self._executor.blocks(plan if tier is plan.tier else plan.on(tier), values, stop)
+        _count(plan, heat)
+
+    def once(self, plan: Plan) -> Once:
+        cold = self._executor.once(plan)
+        if plan.steady:
+            return cold
+        heat = self._heat_of(plan)
+
+        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+            native = heat.once
+            if native is None and heat.tier is not plan.tier:
+                native = self._native_once(plan, heat)
+            if native is not None:
+                heat.used = True
+                return native(inputs, stop)
+            outputs = cold(inputs, stop)
+            if not heat.waiting:
+                _count(plan, heat)
+            return outputs
+
+        return run
+
+    def _native_once(self, plan: Plan, heat: _Heat) -> Once | None:
+        """Kept with the heat, so that it goes with the code; None if the code has gone meanwhile."""
+        with _natives.entered(heat) as tier:
+            if tier is not plan.tier:
+                heat.once = self._executor.once(plan.on(tier))
+            return heat.once
+
+    def _heat_of(self, plan: Plan) -> _Heat:
         heat = self._heat.get(plan.once)
         if heat is None:
             heat = self._heat.setdefault(plan.once, _Heat(HOT_LOOP_CALLS if _is_long(plan) else HOT_CALLS))
-        yield from self._executor.blocks(plan if heat.tier is plan.tier else plan.on(heat.tier), values, stop)
-        heat.calls += 1
-        if not heat.waiting and heat.calls >= heat.needed:
-            heat.waiting = _compile(plan, heat)
+        return heat
 
     def close(self) -> None:
         self._executor.close()
@@ -89,6 +177,9 @@ class Steady:
     def lanes(self) -> int:
         return self._executor.lanes
 
+    def once(self, plan: Plan) -> Once:
+        return self._executor.once(replace(plan, steady=True))
+
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         return self._executor.blocks(replace(plan, steady=True), values, stop)
 
@@ -96,18 +187,26 @@ class Steady:
         self._executor.close()
 
 
+def _count(plan: Plan, heat: _Heat) -> None:
+    """One more run, after it."""
+    heat.calls += 1
+    if not heat.waiting and heat.calls >= heat.needed:
+        heat.waiting = _compile(plan, heat)
+
+
 def _is_long(plan: Plan) -> bool:
     graphs = (plan.once, *[s.each for s in plan.sweeps])
     return plan.promise.flops >= LONG_FLOPS and any(node.op in LOOPS for g in graphs for node in g.nodes)
 
 
-def compile_plan(plan: Plan) -> None:
-    """Makes all programs of the plan on the native tier: what would take time in its first run."""
-    native = plan.on(Tier.NATIVE)
-    program_of(native.once, native.tier)
-    for sweep in native.sweeps:
-        for width in {end - start for start, end in sweep.ranges()}:
-            batched(sweep.each, len(sweep.shared), width, sweep.tier)
+def compile_plan(plan: Plan) -> list[Graph]:
+    """Makes all programs of the plan on the native tier: what would take time in its first run. The graphs they are of."""
+    graphs = [plan.once]
+    for sweep in plan.sweeps:
+        graphs += [of_block(sweep.each, len(sweep.shared), width) for width in {end - start for start, end in sweep.ranges()}]
+    for graph in graphs:
+        program_of(graph, Tier.NATIVE)
+    return graphs
 
 
 # One thread for the process: it sleeps unless there is something to compile, and ends before the process does.
@@ -147,8 +246,7 @@ def _work() -> None:
         plan, heat = given
         try:
             if machine() is not None:
-                compile_plan(plan)
-                heat.tier = Tier.NATIVE
+                _natives.add(heat, compile_plan(plan))
         except Exception:
             _log.exception("a plan could not be compiled; it stays with NumPy")
         finally:

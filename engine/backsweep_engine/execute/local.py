@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
 from ..errors import Cancelled
 from ..graph import Graph
-from ..plan.plan import Axis, Plan, Sweep, Tier
+from ..plan.plan import Axis, Plan, Sweep
 from ..plan.seeds import made
+from ..stopping import stoppable
 from ..transforms.batch import batch
-from .executor import Array, Block, Stop, Values
-from .program import Program, program_of
+from ..transforms.remember import remembered
+from .executor import Array, Block, Once, Stop, Values
+from .program import program_of
 
 
-@lru_cache(maxsize=256)
-def batched(each: Graph, shared: int, width: int, tier: Tier) -> Program:
-    """The program of a block: `each` with `width` rows of the inputs after the first `shared`."""
+@remembered
+def of_block(each: Graph, shared: int, width: int) -> Graph:
+    """What a block runs: `each` with `width` rows of the inputs after the first `shared`."""
     mask = tuple(i >= shared for i in range(each.arity))
-    return program_of(replace(batch(each, mask, width), factors=each.factors), tier)
+    return replace(batch(each, mask, width), factors=each.factors)
+
+
+def once_of(plan: Plan) -> Once:
+    """`once` on the plan's tier: who holds it holds its program, whatever is evicted meanwhile."""
+    return program_of(plan.once, plan.tier).ready()
 
 
 def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[str, Array]]:
     """Runs `once`: the blocks it answers, and everything the sweeps may share, by name."""
     once = plan.once
-    results = program_of(once, plan.tier).run([values[name] for name in once.input_names], stop)
+    with stoppable(stop):
+        run = once_of(plan)
+    results = run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output]) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 
@@ -46,7 +54,9 @@ def compute(sweep: Sweep, shared: Sequence[Array], rows: Sequence[Array], start:
     """One block: the pure function that local and cluster both call. Returns (stop - start, length)."""
     if not sweep.given:
         rows = (made(sweep.seeds, start, stop, sweep.length, sweep.each.input_types[-1].dtype),)
-    (array,) = batched(sweep.each, len(sweep.shared), stop - start, sweep.tier).run([*shared, *rows], halt)
+    with stoppable(halt):
+        program = program_of(of_block(sweep.each, len(sweep.shared), stop - start), sweep.tier)
+    (array,) = program.run([*shared, *rows], halt)
     return array
 
 
@@ -54,6 +64,9 @@ class Local:
     """The executor without workers."""
 
     lanes = 1
+
+    def once(self, plan: Plan) -> Once:
+        return once_of(plan)
 
     def blocks(self, plan: Plan, values: Values, stop: Stop) -> Iterator[Block]:
         whole, pool = run_once(plan, values, stop)
@@ -64,7 +77,7 @@ class Local:
                 if stop():
                     raise Cancelled("the work was stopped")
                 array = compute(sweep, shared, rows_of(sweep, pool, start, end), start, end, stop)
-                yield Block(sweep.query, 0, sweep.axis, start, end, array)
+                yield Block(sweep.query, sweep.part, sweep.axis, start, end, array)
 
     def close(self) -> None:
         """Nothing is held."""

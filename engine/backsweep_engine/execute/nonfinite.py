@@ -18,12 +18,20 @@ from ..transforms.rewrite import as_tuple
 from .executor import Array
 from .program import alone
 
+FEW, MANY = 16, 8192
+"""Up to so many entries are added up faster as Python's numbers than by BLAS; beyond so many BLAS would start threads, which cost more than they save."""
+
 
 def is_finite(array: Array) -> bool:
     if array.dtype.kind != "f":
         return True
-    # The sum of squares is quick, and finite only if every entry is; where it overflows a second look decides.
-    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
+    # A sum (of squares) is quick, and finite only if every entry is; where it overflows a second look decides.
+    flat = array if array.ndim == 1 else array.reshape(-1)
+    if flat.size <= FEW:
+        total = sum(flat.tolist())
+    else:
+        total = sum([float(part.dot(part)) for part in [flat[at : at + MANY] for at in range(0, flat.size, MANY)]]) if flat.size > MANY else flat.dot(flat)
+    return math.isfinite(total) or bool(np.isfinite(array).all())
 
 
 def walk(graph: Graph, inputs: Sequence[Array]) -> Iterator[tuple[int, list[Array], list[Array]]]:

@@ -12,60 +12,57 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import Cancelled, Error, Fault
-from ..graph import Graph, Node, Ref, Type
+from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Structured, lookup
-from ..plan.cost import node_cost
+from ..plan.cost import costs
+from ..plan.loops import relieved
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
 from ..plan.scalars import scalar_graph
+from ..stopping import paced, stoppable
 from ..transforms.expand import expand
-from .executor import Array, Run, Stop, never
+from .executor import Array, Once, Run, Stop, never
+from .kernels import kernel
+from .native.loop import CompiledLoop
 from .native.parts import Falling, loop_code, region_code, whole_code
 from .scalars import straight
-from .source import Place, Source, halt, names, place_in, place_of, unpacked
+from .source import halt, place_in, place_of
 from .structured import Runner, runner
-from .tiles import FLOPS_BETWEEN_STOPS, Tiled, kernel
-from .workspace import Pool
+from .tiles import FLOPS_BETWEEN_STOPS, Tiled
+from .workspace import LARGE_RESULTS, Pool, keep_freed_memory
+from .written import Bind, Step, written
 
-MAX_NATIVE = 128
-"""Programs of the native tier that are kept; the code of the one longest unused is freed, and made again by the run that wants it."""
-
-
-class Step(NamedTuple):
-    """`form` on the values in slots `operands`, results to slots `results`.
-
-    "ufunc": call(*operands, result). "kernel": call(*operands, out=result), a tuple for several. "view": the result is what
-    call(*operands) returns. "runner": the runner number `call`, bound to the workspace, on both as sequences and on stop.
-    """
-
-    form: str
-    call: Any
-    operands: tuple[int, ...]
-    results: tuple[int, ...]
-    place: Place
-    ask: bool = False
-    """whether stop() is asked before it"""
+STEP_FLOPS = 2000
+"""What entering a kernel takes the time of: stop() is asked between many small ones too."""
 
 
 class Program:
     """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
 
-    It holds the graph's nodes but not the graph, by which `program_of` remembers it.
+    It holds the graph's nodes but not the graph, by which `program_of` remembers it. `loops_whole`: whether loops are run as they
+    stand, not relieved; None: where all of them are compiled.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
         graph = expand(graph)
-        self._whole = whole_code(graph, tier)
+        promised = layout(graph)
+        self._whole = whole_code(graph, tier, promised.arena_bytes + promised.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
-        self.layout: Layout = layout(graph)
+        codes = _loop_codes(graph, self._tier)
+        self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
+        self.layout: Layout = layout(graph, self._loops_whole)
+        if not self._loops_whole and relieved(graph) is not graph:
+            graph = relieved(graph)
+            codes = _loop_codes(graph, self._tier)
+        self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
         self._arity = graph.arity
@@ -81,9 +78,12 @@ class Program:
         self._programs: dict[str, Program] = {}
         self._lay_out(graph)
         numbers = scalar_graph(graph)
-        self._straight = None if numbers is None else straight(graph, numbers)
+        self._straight: Run | None = None if numbers is None else straight(graph, numbers)()
+        """on Python's numbers: no memory, and nothing of NumPy's that could warn"""
         self._runs = 0
         self._pool = Pool(self.layout.arena_bytes)
+        if sum(t.nbytes for t in graph.output_types) >= LARGE_RESULTS:
+            keep_freed_memory()
 
     def _slot(self, ref: Ref) -> int:
         return self._first[ref.node] + ref.result
@@ -91,26 +91,27 @@ class Program:
     def _lay_out(self, graph: Graph) -> None:
         kept = set(range(self._arity)) | set(self._results)
         """slots that are there only once a call runs"""
-        flops = 0
-        for unit in self.layout.units:
+        spent, flops = costs(graph), 0
+        for unit in paced(self.layout.units):
             node = graph.nodes[unit.nodes[0]]
             if not node.operands:
-                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(node)[0]()
+                self.constants[self._slot(Ref(unit.nodes[0]))] = kernel(graph, node)[0]()
                 continue
             step = self._step(graph, unit)
-            for slot, ref in [(self._slot(Ref(i, r)), Ref(i, r)) for i in unit.nodes for r in range(len(graph.nodes[i].types))]:
-                if ref in self.layout.place:
-                    self._views.append((slot, self.layout.place[ref], graph.type_of(ref)))
+            for i in unit.nodes:
+                for ref in results_of(i, len(graph.nodes[i].types)):
+                    if ref in self.layout.place:
+                        self._views.append((self._slot(ref), self.layout.place[ref], graph.type_of(ref)))
             if step.form == "view":
                 if step.operands[0] not in kept:
                     self._fixed.append(step)
                     continue
                 kept.update(step.results)
             if step.form != "runner":
-                flops += node_cost(graph, node).flops
+                flops += STEP_FLOPS + spent[unit.nodes[0] - self._arity].flops
             ask = step.form == "runner" or flops > FLOPS_BETWEEN_STOPS
             flops = 0 if ask else flops
-            self._steps.append(step._replace(ask=ask))
+            self._steps.append(step._replace(ask=True) if ask else step)
         given = {k: slot for slot, k in self._results.items()}
         for k, ref in enumerate(graph.outputs):
             if k not in given:
@@ -137,15 +138,17 @@ class Program:
         if isinstance(op.derivative, Structured):
             contiguous = [self.layout.contiguous[ref.node] for ref in node.operands]
             part = runner(node, self._held)
-            code = loop_code(node, [graph.type_of(ref) for ref in node.operands], self._tier)
-            self._runners.append((_Contiguous(Falling(code, part) if code else part, contiguous), unit.scratch))
+            loop = self._loop_codes.get(i)
+            if loop is not None and loop.scratch_bytes <= unit.scratch[1]:  # what wants more than was promised is not run
+                part = Falling(loop.within, part)
+            self._runners.append((_Contiguous(part, contiguous), unit.scratch))
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
             return Step("ufunc", _reshaped, operands, results, place_of(node))
-        if any(self._is_part(ref, i) for ref in node.operands):
+        if self.layout.hosted and any(self._is_part(ref, i) for ref in node.operands):
             rest, call = _completed(graph, node, [self._is_part(ref, i) for ref in node.operands])
             return Step("ufunc", call, tuple([operands[k] for k in rest]), results, place_of(node))
-        call, positional = kernel(node)
+        call, positional = kernel(graph, node)
         return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
 
     def _is_part(self, ref: Ref, whole: int) -> bool:
@@ -155,19 +158,42 @@ class Program:
     def _held(self, held: Graph) -> Program:
         """Equal graphs have one program, wherever in this graph they are held."""
         if held.fingerprint not in self._programs:
-            self._programs[held.fingerprint] = program_of(held, self._tier)
+            # Compiled code is this program's alone, so that it goes with it.
+            native = self._tier is Tier.NATIVE
+            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole) if native else program_of(held)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        outs = [np.empty(shape, dtype) for shape, dtype in self._outs]
-        if self._whole is not None and self._whole(inputs, outs, stop):
+        return self.ready()(inputs, stop)
+
+    def ready(self) -> Once:
+        """`run`, all told that does not change from call to call. It holds the program; the program does not hold it."""
+        empty, types = np.empty, self._outs
+        whole, straight, stepped = self._whole, self._straight, self._stepped
+        alone = types[0] if len(types) == 1 else None
+
+        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+            outs = [empty(*alone)] if alone is not None else [empty(shape, dtype) for shape, dtype in types]
+            if whole is not None:
+                if whole(inputs, outs, stop):
+                    return outs
+            elif straight is not None:
+                straight(inputs, outs, stop)
+                return outs
+            stepped(inputs, outs, stop)
             return outs
+
+        return run
+
+    def _stepped(self, inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
+        """The steps in a workspace."""
         workspace = self._pool.take()
         warm, self._runs = self._runs > 0, 1
-        if workspace.run is None or warm > workspace.warm:
-            workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
         try:
+            if workspace.run is None or warm > workspace.warm:
+                with stoppable(stop):
+                    workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
             workspace.context.run(workspace.run, inputs, outs, stop)
         except Error as error:
             raise _located(error) from None
@@ -179,25 +205,23 @@ class Program:
             raise Fault(f"a kernel failed: {type(error).__name__}: {error}", node=node, op=op) from error
         finally:
             self._pool.give_back(workspace)
-        return outs
 
     def bind(self, memory: Array, warm: bool = True) -> Run:
         """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
         if self._straight is not None:
-            return self._straight()
+            return self._straight
         values: list[Any] = [None] * (self._results_slot(len(self._outs)))
         for slot, array in self.constants.items():
             values[slot] = array
-        for slot, at, type in self._views:
-            values[slot] = memory[at : at + type.nbytes].view(type.dtype).reshape(type.shape)
+        for slot, at, type in paced(self._views):
+            values[slot] = np.ndarray(type.shape, type.dtype, memory, at)
         with np.errstate(all="ignore"):
             for step in self._fixed:
                 values[step.results[0]] = step.call(*[values[slot] for slot in step.operands])
         bound = [part.bind(memory[at : at + size], warm) for part, (at, size) in self._runners]
         if not warm:
             return self._interpreter(values, bound)
-        run: Run = self._make([values[slot] for slot in self._held_slots], bound)
-        return run
+        return self._written(values, bound)
 
     def _interpreter(self, ready: Sequence[Any], bound: Sequence[Run]) -> Run:
         """The steps one by one, for the call that would not wait for generated code."""
@@ -225,34 +249,15 @@ class Program:
         return interpreted
 
     @cached_property
-    def _held_slots(self) -> list[int]:
-        """Slots of arena and constants, and of their views, that steps use."""
-        there = {slot for slot, _, _ in self._views} | set(self.constants) | {step.results[0] for step in self._fixed}
-        return sorted(there & {slot for step in self._steps for slot in (*step.operands, *step.results)})
+    def _written(self) -> Bind:
+        standing = {slot for slot, _, _ in self._views} | set(self.constants) | {step.results[0] for step in self._fixed}
+        return written(self._steps, self._arity, self._results, standing)
 
-    @cached_property
-    def _make(self) -> Callable[..., Run]:
-        source = Source()
-        source.line(0, "def make(held, bound):")
-        source.line(1, unpacked("v", self._held_slots, "held"))
-        source.line(1, unpacked("b", range(len(self._runners)), "bound"))
-        source.line(1, "def run(inputs, outputs, stop):")
-        source.line(2, unpacked("v", range(self._arity), "inputs"))
-        source.line(2, unpacked("v", sorted(self._results, key=self._results.__getitem__), "outputs"))
-        for step in self._steps:
-            if step.ask:
-                source.line(2, "if stop(): halt()")
-            operands, results = names("v", step.operands), names("v", step.results)
-            call = f"b{step.call}" if step.form == "runner" else source.give(step.call)
-            text = {
-                "ufunc": f"{call}({operands}{results})",
-                "view": f"{results.rstrip(', ')} = {call}({operands})",
-                "kernel": f"{call}({operands}out={results.rstrip(', ') if len(step.results) == 1 else f'({results})'})",
-                "runner": f"{call}(({operands}), ({results}), stop)",
-            }[step.form]
-            source.line(2, text, step.place)
-        source.line(1, "return run")
-        return source.compiled()
+
+def _loop_codes(graph: Graph, tier: Tier) -> dict[int, CompiledLoop | None]:
+    """The loops of a graph, by node, and their code."""
+    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
+    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
 
 
 def _located(error: Error) -> Error:
@@ -311,25 +316,25 @@ def _reshaped(x: Array, out: Array) -> None:
 
 
 _programs: dict[int, Program] = {}
+_natives: dict[int, Program] = {}
 """By the id of a graph that lives: an entry goes when its graph does. (A WeakKeyDictionary costs 0.3 us more a look.)"""
 
 
 def program_of(graph: Graph, tier: Tier = Tier.NUMPY) -> Program:
-    """The program of a graph, made once for as long as the graph lives; on the native tier, as long as it is among the last used."""
-    if tier is Tier.NATIVE:
-        return _native(graph)
-    program = _programs.get(id(graph))
+    """The program of a graph, made once for as long as the graph lives; on the native tier, until it is forgotten."""
+    made = _programs if tier is Tier.NUMPY else _natives
+    program = made.get(id(graph))
     if program is None:
-        program = Program(graph)
+        program = Program(graph) if tier is Tier.NUMPY else Program(graph, tier, None)
         # Two threads may make it at once; both are equal and either is kept.
-        _programs[id(graph)] = program
-        weakref.finalize(graph, _programs.pop, id(graph), None).atexit = False
+        made[id(graph)] = program
+        weakref.finalize(graph, made.pop, id(graph), None).atexit = False
     return program
 
 
-@lru_cache(maxsize=MAX_NATIVE)
-def _native(graph: Graph) -> Program:
-    return Program(graph, Tier.NATIVE)
+def forget_native(graph: Graph) -> None:
+    """Frees the code of a graph. Nobody may be running it who would ask for it again."""
+    _natives.pop(id(graph), None)
 
 
 def alone(graph: Graph, node: Node) -> Program:

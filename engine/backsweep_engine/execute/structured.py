@@ -8,17 +8,18 @@ allocates nothing that lasts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import Cancelled
 from ..graph import Graph, Node, Type
 from ..plan.memory import Layout, places
 from ..plan.scalars import scalar_loop
 from .executor import Array, Run, Stop
 from .scalars import ScalarRunner, capped
+from .source import halt
 
 
 class Program(Protocol):
@@ -90,12 +91,13 @@ class _Scan:
             if trips < length:
                 for stack in stacks:
                     stack.fill(0)
-            for left in range(trips - 1, -1, -1):
-                _ask(stop)
-                i = left if self._reverse else trips - 1 - left
+            turns = zip(range(trips - 1, -1, -1), _rows(xs, trips, self._reverse), _rows(stacks, trips, self._reverse), strict=False)
+            for left, row, stacked in turns:
+                if stop():
+                    halt()
                 # The last trip writes to the results themselves.
                 into = other if left % 2 else last
-                body([*carry, *[a[i, ...] for a in xs], *constants], [*into, *[stack[i, ...] for stack in stacks]], stop)
+                body((*carry, *row, *constants), (*into, *stacked), stop)
                 carry = into
             if trips <= 0:
                 _copy(carry, last)
@@ -123,7 +125,8 @@ class _While:
                 condition([*carry, *constants], [holds], stop)
                 if not holds:
                     break
-                _ask(stop)
+                if stop():
+                    halt()
                 if trips == max_trips:
                     raise capped(f"the condition still holds after {trips} trips", max_trips)
                 body([*carry, *constants], [*into, *[stack[trips, ...] for stack in stacks]], stop)
@@ -141,14 +144,17 @@ def _carried(memory: Array, types: Sequence[Type]) -> tuple[list[Array], Array]:
     return [memory[at : at + t.nbytes].view(t.dtype).reshape(t.shape) for at, t in zip(starts, types, strict=True)], memory[end:]
 
 
+def _rows(arrays: Sequence[Array], trips: int, reverse: bool) -> Iterable[tuple[Array, ...]]:
+    """What each trip is given of the slices, or writes of the stacks. An array of numbers would yield copies of them."""
+    if not arrays:
+        return repeat(())
+    turned = [a[: max(0, trips)][::-1] if reverse else a for a in arrays]
+    return zip(*[a if a.ndim > 1 else map(a.__getitem__, zip(range(len(a)), repeat(...), strict=False)) for a in turned], strict=False)
+
+
 def _copy(values: Sequence[Array], outs: Sequence[Array]) -> None:
     for value, out in zip(values, outs, strict=True):
         np.copyto(out, value)
-
-
-def _ask(stop: Stop) -> None:
-    if stop():
-        raise Cancelled("the work was stopped")
 
 
 _RUNNERS: dict[str, Callable[..., Any]] = {

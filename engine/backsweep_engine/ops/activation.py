@@ -16,8 +16,9 @@ import numpy as np
 
 from ..graph import DTYPES, FLOATS, Type
 from .build import aligned, call, elementwise, promoted
+from .choice import where
 from .op import FACES, NAMED_SPELLINGS, POSITIVE, REALS, Domain, Example, Expansion, Kind, Op, elementwise_cost, register, require, require_dtype, require_same
-from .pointwise import EXAMPLE_SHAPE, lifted, pointwise, where
+from .pointwise import EXAMPLE_SHAPE, lifted, pointwise
 from .term import Term
 
 Array = Any

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .build import aligned, broadcast, cast, common_builder, lift
+from .choice import where
 from .op import require, spells
 from .pieces import stack
-from .pointwise import where
 from .shape import expand_dims, listed_axes, moveaxis, reshape
 from .term import Term
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
-from ..graph import DTYPES, MAX_CONSTANT_BYTES, Builder, Ref, Type
+from ..graph import DTYPES, MAX_CONSTANT_BYTES, Builder, Ref, Type, results_of
 from .op import emit, lookup
 from .refusals import SPARSE
 from .term import TRACING, Term
@@ -23,7 +23,8 @@ COMPLEX = "complex numbers are not traced: compute with the real and imaginary p
 
 def call(name: str, *operands: Term, **attributes: Any) -> Term:
     """Applies an op of one result to Terms as they are (no promotion)."""
-    return call_in(common_builder(operands), name, *operands, **attributes)
+    (result,) = call_several(common_builder(operands), name, *operands, **attributes)
+    return result
 
 
 def call_in(builder: Builder, name: str, *operands: Term, **attributes: Any) -> Term:
@@ -35,10 +36,10 @@ def call_in(builder: Builder, name: str, *operands: Term, **attributes: Any) -> 
 def call_several(builder: Builder, name: str, *operands: Term, **attributes: Any) -> tuple[Term, ...]:
     """Applies an op of any number of results."""
     try:
-        node = emit(builder, name, [adopt(t, builder) for t in operands], attributes)
+        node = emit(builder, name, [t.ref if t.builder is builder else adopt(t, builder) for t in operands], attributes)
     except GraphError as error:
         raise error.located(source=builder.place) from None
-    return tuple([Term(builder, Ref(node, i)) for i in range(len(builder.nodes[node].types))])
+    return tuple([Term(builder, ref) for ref in results_of(node, len(builder.nodes[node].types))])
 
 
 def common_builder(terms: Sequence[Any]) -> Builder:
@@ -46,7 +47,9 @@ def common_builder(terms: Sequence[Any]) -> Builder:
 
     So a branch of a cond that uses captured values only still does its work inside the branch.
     """
-    builders = [t.builder for t in terms if isinstance(t, Term)]
+    builders = [t.builder for t in terms if type(t) is Term]
+    if builders and builders.count(builders[0]) == len(builders) and TRACING.get() in (None, builders[0]):
+        return builders[0]
     if not builders:
         listed = [v for v in terms if _holds_traced(v)]
         if listed:
@@ -158,10 +161,9 @@ def ones(builder: Builder, type: Type) -> Term:
 def promoted(values: Sequence[Any], allowed: Sequence[np.dtype[Any]] = ()) -> list[Term]:
     """The values as Terms of one dtype by NumPy 2's rules, integers as float64 where only floats are allowed."""
     builder = common_builder(values)
-    if all(isinstance(v, Term) and v.builder is builder for v in values):
-        first = values[0].dtype
-        if first.kind == "f" and all(v.dtype == first for v in values):
-            return list(values)  # the usual case in derivatives: nothing to promote
+    dtypes = [v.type.dtype for v in values if type(v) is Term and v.builder is builder]
+    if len(dtypes) == len(values) == dtypes.count(dtypes[0]) and dtypes[0].kind == "f":
+        return list(values)
     # Python scalars are weak: they do not widen the dtype of arrays (NEP 50).
     weak = [isinstance(v, (int, float)) and not isinstance(v, np.generic) and not isinstance(v, bool) for v in values]
     strong = [v if w else lift(v, builder) for v, w in zip(values, weak, strict=True)]
@@ -179,13 +181,16 @@ def promoted(values: Sequence[Any], allowed: Sequence[np.dtype[Any]] = ()) -> li
 
 def elementwise(name: str, *values: Any) -> Term:
     """A pointwise op on anything array-like, promoted and broadcast as NumPy would."""
+    types = [v.type for v in values if type(v) is Term]
+    if len(types) == len(values) == types.count(types[0]) and types[0].is_float:
+        return call(name, *values)  # the usual case in derivatives: nothing to promote
     terms = promoted(values, lookup(name).operand_dtypes)
     return call(name, *aligned(terms))
 
 
 def aligned(terms: Sequence[Term]) -> list[Term]:
     """The terms broadcast to their common shape; a scalar constant becomes a constant of that shape."""
-    shapes = [t.shape for t in terms]
+    shapes = [t.type.shape for t in terms]
     if shapes.count(shapes[0]) == len(shapes):
         return list(terms)
     try:

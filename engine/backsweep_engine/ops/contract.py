@@ -9,6 +9,8 @@ import numpy as np
 
 from ..graph import DTYPES, FLOATS, Type
 from .build import aligned, broadcast, call, cast, constant, elementwise, promoted
+from .choice import dtype_of
+from .choice import where as masked
 from .op import (
     ANY,
     AS_APPLIED,
@@ -28,8 +30,6 @@ from .op import (
     spells,
 )
 from .pieces import cut
-from .pointwise import dtype_of
-from .pointwise import where as masked
 from .shape import normal_axes, permute, reshape, swapaxes
 from .term import Term
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..graph import FLOATS
 from .build import FLOAT64, aligned, call, cast, common_builder, constant, elementwise, lift, promoted, zeros
+from .choice import where
 from .op import ANY, AS_APPLIED, BOOL, NUMBERS, POSITIVE, REALS, SPELLINGS, UNIT, Domain, require, spells
-from .pointwise import one_where, pointwise, power, split, where
+from .pointwise import one_where, pointwise, power, split
 from .term import Term
 
 LN2, LN10 = math.log(2), math.log(10)

@@ -19,8 +19,8 @@ from ..errors import GraphError
 from ..graph import DTYPES
 from . import bessel, compound  # noqa: F401  # whose faces are read here; all others when they are called
 from .build import broadcast, cast, constant, lift
+from .choice import dtype_of, where
 from .op import FACES, NAMED_SPELLINGS, SPELLINGS, require
-from .pointwise import dtype_of, where
 from .scatter import set_
 from .term import TRACING, Term, owned, spelled
 

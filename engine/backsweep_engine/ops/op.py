@@ -14,7 +14,7 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -57,8 +57,7 @@ class Kind(enum.Enum):
                 return isinstance(value, Graph)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What one application costs: floating-point operations, bytes moved, and bytes of temporaries.
 
     `copies`: bytes of further temporaries where an operand is not C-contiguous.
@@ -290,7 +289,7 @@ def check(op: Op, types: tuple[Type, ...], attributes: Attributes) -> tuple[Type
     """The result types of an application, or a GraphError that says what is wrong with it."""
     if op.arity is not None and len(types) != op.arity:
         raise GraphError("wrong number of operands", reason="ARITY", op=op.name, got=str(len(types)), allowed=str(op.arity))
-    if attributes.keys() != op.attributes.keys():
+    if (attributes or op.attributes) and attributes.keys() != op.attributes.keys():
         names = ", ".join(op.attributes) or "none"
         raise GraphError("wrong attributes", reason="ATTRIBUTE", op=op.name, got=", ".join(sorted(attributes)) or "none", allowed=names)
     for name, kind in op.attributes.items():
@@ -366,7 +365,7 @@ def require_dtype(type: Type, allowed: tuple[np.dtype[Any], ...]) -> None:
 
 
 def require_same(types: tuple[Type, ...]) -> None:
-    if any(t is not types[0] and t != types[0] for t in types):
+    if types.count(types[0]) != len(types):
         require(
             False,
             "operands must have one dtype and one shape",

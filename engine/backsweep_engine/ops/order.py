@@ -13,6 +13,7 @@ import numpy as np
 
 from ..graph import DTYPES, FLOATS, MAX_CONSTANT_BYTES, Type
 from .build import call, call_several, cast, constant, promoted
+from .choice import where
 from .contract import kept, spread
 from .op import (
     ANY,
@@ -33,7 +34,6 @@ from .op import (
 )
 from .pieces import cut
 from .places import take_along_axis
-from .pointwise import where
 from .scans import one_axis, require_axis
 from .shape import listed_axes, moveaxis, normal_axes, permute, reshape
 from .term import Term

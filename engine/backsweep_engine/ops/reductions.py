@@ -14,6 +14,7 @@ import numpy as np
 
 from ..graph import DTYPES, FLOATS, Type
 from .build import broadcast, call, cast, constant, elementwise, promoted
+from .choice import where
 from .contract import kept, mean, prod, spread, sum_
 from .op import (
     ANY,
@@ -34,7 +35,7 @@ from .op import (
     require_dtype,
     spells,
 )
-from .pointwise import power, where
+from .pointwise import power
 from .scans import one_axis, require_axis
 from .shape import listed_axes, normal_axes, permute, reshape
 from .term import Term

@@ -14,10 +14,10 @@ import numpy as np
 from ..graph import DTYPES, FLOATS
 from .arrange import cut_along, static
 from .build import broadcast, call_in, cast, common_builder, constant, lift, promoted
+from .choice import dtype_of, where
 from .contract import matmul, mean, sum_
 from .op import require, spells
 from .pieces import concatenate, flip
-from .pointwise import dtype_of, where
 from .scans import cumprod, cumsum
 from .sequences import convolve, diff
 from .shape import listed_axes, moveaxis, reshape

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..graph import DTYPES, FLOATS, Type
 from .build import broadcast, call, call_in, cast, common_builder, constant, lift, zeros
+from .choice import where
 from .indexing import in_range, masks, rowwise, take_or_zero
 from .op import (
     ANY,
@@ -40,7 +41,7 @@ from .op import (
 )
 from .pieces import cut
 from .places import Place, along, place
-from .pointwise import lifted, where
+from .pointwise import lifted
 from .shape import moveaxis, normal_axes, permute, reshape
 from .term import Term
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from ..graph import DTYPES, FLOATS, Type
 from .build import aligned, broadcast, call, cast, common_builder, lift, promoted
+from .choice import where
 from .contract import sum_
 from .indexing import take
 from .op import AS_APPLIED, BOOL, NUMBERS, REALS, Cost, Example, Kind, Op, Transposes, register, require, require_dtype, require_same, spells
 from .pieces import concatenate, cut
-from .pointwise import lifted, where
+from .pointwise import lifted
 from .shape import listed_axes, moveaxis, reshape
 from .term import Term
 

@@ -19,8 +19,9 @@ import numpy as np
 from ..graph import FLOATS, Type
 from .activation import pointwise_compound
 from .build import call, elementwise, promoted
+from .choice import where
 from .op import AS_APPLIED, FACES, NAMED_SPELLINGS, POSITIVE, REALS, UNIT, Domain, Kind, face, require
-from .pointwise import pointwise, where
+from .pointwise import pointwise
 from .term import Term
 
 Array = Any

@@ -397,6 +397,7 @@ def owned(result: Any, given: Sequence[Any]) -> Any:
 def _method(function: Any, *args: Any, **kwargs: Any) -> Term:
     """A method or operator of Term that means what the NumPy function means."""
     result: Term = spelled(function, *args, **kwargs)
-    if any(type(a) is Term and a.own for a in args):
-        result = owned(result, args)  # code that owns an array computes with arrays of its own
+    for a in args:
+        if type(a) is Term and a.own:
+            return owned(result, args)  # type: ignore[no-any-return]  # code that owns an array computes with arrays of its own
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import GraphError
 from ..graph import Attribute, Graph, Node
 from ..ops.op import Cost, Structured, lookup
+from ..stopping import paced
 from ..transforms.remember import remembered
 
 
@@ -41,7 +42,7 @@ def graphs_run(node: Node) -> tuple[Graph, ...]:
 @remembered
 def costs(graph: Graph) -> tuple[Cost, ...]:
     """The cost of each node after the inputs."""
-    return tuple([node_cost(graph, node) for node in graph.nodes[graph.arity :]])
+    return tuple([node_cost(graph, node) for node in paced(graph.nodes[graph.arity :])])
 
 
 @remembered

@@ -14,6 +14,7 @@ from ..graph import Builder, Graph, Ref, Type
 from ..ops.build import zeros
 from ..ops.op import lookup
 from ..ops.term import Term
+from ..stopping import paced
 from ..transforms.batch import batch
 from ..transforms.expand import expand
 from ..transforms.fuse import fuse
@@ -23,6 +24,7 @@ from .cost import graph_cost
 from .memory import layout
 from .plan import Axis, Part, Plan, Promise, Sweep
 from .recovery import Recovery
+from .refine import refine
 from .vectors import copied_inputs
 
 BLOCK_FLOPS = 200_000_000
@@ -102,7 +104,7 @@ class Drawing:
         moving = set(rows)
         given = iter(known)
         values: dict[Ref, Ref] = {Ref(i): next(given).ref for i in range(derived.arity) if i not in moving}
-        for i in range(derived.arity, len(derived.nodes)):
+        for i in paced(range(derived.arity, len(derived.nodes))):
             node = derived.nodes[i]
             if all(ref in values for ref in node.operands):
                 self.builder.origin = node.origin
@@ -113,7 +115,7 @@ class Drawing:
         return values
 
     def plan(self, memory_bytes: int, blocks: Sequence[int], batched: frozenset[str], points: int) -> Plan:
-        once = replace(fuse(_without_inputs(self.builder.build(self.outputs), batched)), factors=self.factors)
+        once = replace(refine(fuse(_without_inputs(self.builder.build(self.outputs), batched))), factors=self.factors)
         held = sum(t.nbytes * (points if n in batched else 1) for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         held += sum(t.type.nbytes for t in self.seeds.values())
         for sweep in self.sweeps:
@@ -172,7 +174,7 @@ def _without_inputs(once: Graph, batched: frozenset[str]) -> Graph:
 def _largest_op(graphs: Sequence[Graph]) -> str:
     best: tuple[int, str] = (0, "")
     for graph in graphs:
-        for node in graph.nodes[graph.arity :]:
+        for node in paced(graph.nodes[graph.arity :]):
             if not lookup(node.op).view:
                 best = max(best, (sum(t.nbytes for t in node.types), node.op))
     return best[1]

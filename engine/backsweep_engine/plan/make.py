@@ -7,10 +7,11 @@ the same plan and give the same bits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..errors import OverBudget
+from ..errors import GraphError, OverBudget
 from ..graph import Graph, Type
+from ..ops.control import runs_forward
 from ..query import Check, Curvature, Gradient, Hessian, HessianDiagonal, Hvp, Jacobian, Jvp, Query, Value, ValueAndGradient, Vjp, wrt_of
 from ..transforms import derive
 from ..transforms.expand import expand
@@ -21,7 +22,7 @@ from .plan import Axis, Plan, Promise
 from .structure import Bound
 from .sweeps import product_graph, sweep_basis, sweep_rows
 from .vectors import every_output
-from .whole import value_and_gradient
+from .whole import value_and_gradient, whole_matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def make_plan(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozen
 def _drawn(graph: Graph, asks: Sequence[Ask], budget: Budget, batched: frozenset[str], points: int, bound: Bound, at_once: bool) -> Plan:
     drawing = Drawing(graph)
     for k, ask in enumerate(asks):
-        derived, seeds, note = _derived(graph, ask.query)
+        derived, seeds, note = _at_each_point(graph, ask.query) if batched and isinstance(ask.query, (Jacobian, Hessian)) else _derived(graph, ask.query)
         names = [seed_name(k, name) for name in seeds]
         many = bool(getattr(ask.query, "many", False))
         if batched:
@@ -107,6 +108,22 @@ def _derived(graph: Graph, query: Query) -> tuple[Graph, list[str], str]:
     if isinstance(query, Hvp) or (isinstance(query, Curvature) and query.product):
         return product_graph(graph, query), list(query.wrt), ""
     return graph, [], ""
+
+
+def _at_each_point(graph: Graph, query: Jacobian | Hessian) -> tuple[Graph, list[str], str]:
+    """As `_derived`, of a matrix: whole, since many points are what is cut into blocks."""
+    wrt = positions(graph, query.wrt)
+    columns = sum(graph.input_types[i].size for i in wrt)
+    mode = "forward"
+    if isinstance(query, Jacobian):
+        few = columns <= sum(t.size for t in graph.output_types) and runs_forward(derive.jvp(graph, wrt))
+        mode = ("forward" if few else "reverse") if query.mode == "auto" else query.mode
+    whole = whole_matrix(graph, wrt, replace(query, block=0), mode)
+    if whole is None:
+        raise GraphError(
+            "such matrices at batched points are not built yet: they are too large, or of nothing", reason="NOT_BUILT_YET", hint="ask point by point"
+        )
+    return whole, [], ""
 
 
 def require_within(promise: Promise, budget: Budget) -> None:

@@ -10,28 +10,34 @@ is computed inside a region has no place but a tile's.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..graph import Graph, Node, Ref, Type
+from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Op, lookup
+from ..stopping import paced
 from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
+from .loops import relieved
 from .regions import Region, regions, units
 from .scalars import scalar_loop
-from .tiling import Tiling, tiling
+from .tiling import Tiling, may_be_written_over, tiling
 
 ALIGNMENT = 64
 """Places begin at cache lines: NumPy's loops over what is not aligned take up to twice as long (measured)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+LEAST_ROW = 64
+"""Of a region that writes over what it reads: native code ends a row with a masked store, from which the loads of the next row
+wait some 6 ns (measured: 25,000 rows of 10 take 320 us in place, 170 elsewhere)."""
+
+
+class Unit(NamedTuple):
     """What runs as one: a node, or a region cut into tiles.
 
     `scratch`: where in the arena its own workspace begins, a tile's values or that of the graphs it holds, and its bytes.
@@ -69,8 +75,9 @@ class Layout:
 
 
 @remembered
-def layout(graph: Graph) -> Layout:
-    """The layout of an expanded graph."""
+def layout(graph: Graph, whole: bool = False) -> Layout:
+    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand."""
+    graph = graph if whole else relieved(graph)
     spent = costs(graph)
     root, copied, contiguous = _roots(graph)
     found = regions(graph)
@@ -87,7 +94,7 @@ def layout(graph: Graph) -> Layout:
             last[i] = u
         for ref in _reads(graph, nodes, by_nodes):
             last[root[ref.node]] = u
-    hosts = _hosts(graph, root, result)
+    hosts = _hosts(graph, root, result, {i for region in found for i in region.nodes})
     for i in sorted(hosts):  # a host stands behind its guests, so that guests of guests come first
         last[hosts[i][0]] = max(last[hosts[i][0]], last[i])
     lasting = {root[ref.node] for ref in graph.outputs}
@@ -101,7 +108,7 @@ def layout(graph: Graph) -> Layout:
     placed: set[int] = set()
     made = []
     temporary = constants = 0
-    for u, nodes in enumerate(order):
+    for u, nodes in enumerate(paced(order)):
         region = by_nodes.get(nodes)
         node = graph.nodes[nodes[0]]
         free = {i for i in dying[u] if i in placed and i not in hosts}
@@ -111,17 +118,20 @@ def layout(graph: Graph) -> Layout:
             own, needs, written = tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
         else:
             cost = spent[nodes[0] - graph.arity]
-            needs, written = cost.workspace, tuple([Ref(nodes[0], r) for r in range(len(node.types))])
+            needs, written = cost.workspace, results_of(nodes[0], len(node.types))
             if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
                 needs += cost.copies
-            held = graphs_run(node)
-            if held:
-                inner = [layout(g) for g in held]
+            if node.attributes and (held := graphs_run(node)):
+                inner = [layout(g, whole) for g in held]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:
                 constants += 0 if lookup(node.op).view else sum([t.nbytes for t in node.types])
-        over = _written_over(graph, node, root, contiguous, free) if region is None else None
+        if region is not None and tiles is not None:
+            over = _tiled_over(graph, region, tiles, root, contiguous, free) if free else {}
+        else:
+            operand = _written_over(graph, node, root, contiguous, free) if free else None
+            over = {} if operand is None else {Ref(nodes[0]): operand}
         for ref in written:
             if ref in result or root[ref.node] != ref.node or not graph.nodes[ref.node].operands:
                 continue
@@ -134,9 +144,9 @@ def layout(graph: Graph) -> Layout:
                 if Ref(host) not in place:
                     place[Ref(host)] = arena.take(graph.nodes[host].types[0].nbytes)
                 place[ref] = place[Ref(host)] + offset
-            elif over is not None and ref not in place:
-                place[ref] = place[over]
-                free.discard(over.node)
+            elif ref in over and over[ref].node in free:
+                place[ref] = place[over[ref]]
+                free.discard(over[ref].node)
             elif ref not in place:
                 place[ref] = arena.take(graph.type_of(ref).nbytes)
         scratch = arena.take(own) if own else 0
@@ -145,24 +155,24 @@ def layout(graph: Graph) -> Layout:
         temporary = max(temporary, needs)
         # A result that is a place of its own and that nobody reads dies at once: it is among `dying` of its own unit.
         for i in [*free, *[i for i in nodes if last[i] == u and i in placed and i not in lasting and i not in hosts]]:
-            for r, type in enumerate(graph.nodes[i].types):
-                if Ref(i, r) in place:
-                    arena.free(place[Ref(i, r)], type.nbytes)
+            for ref in results_of(i, len(graph.nodes[i].types)):
+                if ref in place:
+                    arena.free(place[ref], graph.type_of(ref).nbytes)
     outputs = sum(graph.type_of(ref).nbytes for ref in graph.outputs)
     size = arena.size
     peak = size + temporary + constants + outputs
     return Layout(tuple(made), place, result, hosts, tuple(root), tuple(copied), tuple(contiguous), size, temporary, peak)
 
 
-def _hosts(graph: Graph, root: Sequence[int], result: Mapping[Ref, int]) -> dict[int, tuple[int, int]]:
+def _hosts(graph: Graph, root: Sequence[int], result: Mapping[Ref, int], tiled: Container[int]) -> dict[int, tuple[int, int]]:
     """Values computed straight into their part of a larger one: operands of pad and concat along the first axis.
 
     For each such node, the node it is a part of, and where in it, in bytes.
     """
     hosts: dict[int, tuple[int, int]] = {}
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
-        if node.op not in ("pad", "concat") or Ref(i) in result or not node.types[0].size:
+        if node.op not in ("pad", "concat") or i in tiled or Ref(i) in result or not node.types[0].size:
             continue
         attributes = dict(node.attributes)
         if node.op == "pad":
@@ -184,7 +194,7 @@ def _needed(graph: Graph, order: Sequence[tuple[int, ...]], found: Mapping[tuple
     """Without what only regions read that spell it anew: views, constants, values cheaper to make again."""
     needed = {ref.node for ref in graph.outputs}
     kept = []
-    for nodes in reversed(order):
+    for nodes in paced(order[::-1]):
         if nodes in found or nodes[0] in needed:
             kept.append(nodes)
             needed.update(ref.node for ref in _reads(graph, nodes, found))
@@ -231,11 +241,29 @@ def _written_over(graph: Graph, node: Node, root: Sequence[int], contiguous: Seq
     return None
 
 
+def _tiled_over(graph: Graph, region: Region, tiles: Tiling, root: Sequence[int], contiguous: Sequence[bool], free: set[int]) -> dict[Ref, Ref]:
+    """For outputs of a region the value whose place each is written to, tile by tile: whole, of its type, and dead by then."""
+    found: dict[Ref, Ref] = {}
+    if tiles.shape[-1] < LEAST_ROW:
+        return found
+    roots = [root[ref.node] for ref in region.inputs]
+    taken: set[int] = set()
+    for k, inputs in may_be_written_over(region.graph, tiles).items():
+        for n in inputs:
+            own, held = roots[n], graph.nodes[roots[n]].types
+            whole = contiguous[region.inputs[n].node] and len(held) == 1 and held[0].nbytes == graph.type_of(region.outputs[k]).nbytes
+            if own in free and own not in taken and whole and roots.count(own) == 1:
+                found[region.outputs[k]] = Ref(own)
+                taken.add(own)
+                break
+    return found
+
+
 def _roots(graph: Graph) -> tuple[list[int], list[bool], list[bool]]:
     """The node in whose memory each node lives, which view ops have to copy, and which values are known to be contiguous."""
     root, copied = list(range(len(graph.nodes))), [False] * len(graph.nodes)
     contiguous = [True] * len(graph.nodes)
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         op = lookup(node.op)
         if not op.view:

@@ -88,6 +88,10 @@ class Sweep:
     note: str = ""
     seeds: Seeds | None = None
     tier: Tier = Tier.NUMPY
+    parts: tuple[int, ...] = ()
+    """of a query at many points: the parts of its answer that the pieces are; else they are all of it, in order"""
+    held: frozenset[int] = frozenset()
+    """where blocks start that somebody has already: they are left out, and no other is cut otherwise"""
 
     @property
     def key(self) -> str:
@@ -101,12 +105,17 @@ class Sweep:
         return self.each.input_types[-1].size
 
     @property
+    def part(self) -> int:
+        """By which its blocks are called."""
+        return self.parts[0] if self.parts else 0
+
+    @property
     def blocks(self) -> int:
         return -(-self.rows // self.width)
 
     def ranges(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of each block, in order."""
-        return ((k, min(k + self.width, self.rows)) for k in range(0, self.rows, self.width))
+        """(start, stop) of each block that is wanted, in order."""
+        return ((k, min(k + self.width, self.rows)) for k in range(0, self.rows, self.width) if k not in self.held)
 
     def block_type(self, start: int, stop: int) -> Type:
         return self.row_type.with_shape((stop - start, *self.row_type.shape))

@@ -35,11 +35,11 @@ def price_of(graph: Graph, nodes: Sequence[bool], rows: int = 1) -> int:
     for i, cost in enumerate(costs(graph), graph.arity):
         if nodes[i]:
             total += (cost.flops + cost.bytes // 16) * rows
-            total += 0 if lookup(graph.nodes[i].op).view else DISPATCH + _calls(graph.nodes[i])
+            total += 0 if lookup(graph.nodes[i].op).view else DISPATCH + calls(graph.nodes[i])
     return total
 
 
-def _calls(node: Node) -> int:
+def calls(node: Node) -> int:
     """Of the kernels the graphs it holds call, or of what a loop on Python's numbers takes instead."""
     derivative = lookup(node.op).derivative
     if not isinstance(derivative, Structured):
@@ -47,10 +47,10 @@ def _calls(node: Node) -> int:
     runs = derivative.runs(**dict(node.attributes))
     loop = scalar_loop(node) if node.op in ("scan", "while_loop") else None
     if loop is not None:
-        return runs[-1][0] * round(loop.body.seconds * FLOPS_A_SECOND)
+        return runs[-1][0] * round(loop.seconds * FLOPS_A_SECOND)
     return sum(trips * max(_within(g) for g in graphs) for trips, graphs in runs)
 
 
 @remembered
 def _within(graph: Graph) -> int:
-    return sum([DISPATCH + _calls(node) for node in graph.nodes[graph.arity :] if not lookup(node.op).view])
+    return sum([DISPATCH + calls(node) for node in graph.nodes[graph.arity :] if not lookup(node.op).view])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,11 @@ class Recovery:
     pattern: Pattern
     source: Ints
     note: str = ""
+    zeros: bool = field(init=False, repr=False)
+    """whether any position is 0 by itself"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "zeros", bool(self.source.size) and int(self.source.min()) < 0)
 
     @property
     def key(self) -> str:
@@ -68,9 +73,9 @@ class Recovery:
 
     def values(self, compressed: Array) -> Array:
         """The entries, from all compressed rows."""
-        if self.source.size and int(self.source.min()) < 0:
+        if self.zeros:
             return np.where(self.source < 0, compressed.dtype.type(0), compressed[np.maximum(self.source, 0)])
-        return compressed[self.source]
+        return compressed.take(self.source)
 
     def rows(self, values: Array, start: int, stop: int) -> Array:
         """Rows start to stop of the matrix."""

@@ -11,13 +11,14 @@ region can run as one. Nothing here depends on more than the graph (CONTRACT B3)
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..graph import Builder, Graph, Node, Ref
 from ..ops.op import lookup
+from ..stopping import paced
 from .cost import node_cost
 
 TILE = 16_384
@@ -47,7 +48,8 @@ class Region:
 
     `nodes`: ascending, the broadcasts and constants they read not counted. `inputs`: what it reads, `outputs`: what others
     read of it, both as values of the graph it was found in. `graph`: the same computation as a graph of its own, whose inputs
-    broadcast to one shape: pointwise ops, `broadcast`, `constant`, and `sum`, `max`, `min`, which nothing in it reads.
+    broadcast to one shape: pointwise ops, `broadcast`, `constant`, and `sum`, `max`, `min`, which nothing in it reads; of vectors
+    also sums of zero paddings of them (`padded_sums`), which nothing else in it reads.
     """
 
     nodes: tuple[int, ...]
@@ -58,16 +60,16 @@ class Region:
 
 def regions(graph: Graph) -> tuple[Region, ...]:
     """The regions of an expanded graph, in no particular order."""
-    if not any(_is_large(node) for node in graph.nodes[graph.arity :]):
+    if not any(is_large(node) for node in paced(graph.nodes[graph.arity :])):
         return ()
     stage = _stages(graph)
     readers: list[list[int]] = [[] for _ in graph.nodes]
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         for ref in graph.nodes[i].operands:
             readers[ref.node].append(i)
     _delay(graph, stage, readers)
     groups = []
-    for group in _groups(graph, stage):
+    for group in _with_padded_sums(graph, _groups(graph, stage), readers):
         for start in range(0, len(group), MAX_NODES):
             part = group[start : start + MAX_NODES]
             within = set(part)
@@ -75,7 +77,7 @@ def regions(graph: Graph) -> tuple[Region, ...]:
                 groups.append(part)
     cheap = _cheap(graph, groups)
     again = _made_again(graph, groups, readers, cheap)
-    found = [_region(graph, group, readers, cheap, again) for group in groups]
+    found = [_region(graph, group, readers, cheap, again) for group in paced(groups)]
     return tuple([region for region in found if region.outputs])
 
 
@@ -87,7 +89,7 @@ def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
     members = {i: unit.get(i, (i,)) for i in range(graph.arity, len(graph.nodes))}
     waiting: dict[tuple[int, ...], int] = {}
     after: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    for nodes in dict.fromkeys(members.values()):
+    for nodes in paced(list(dict.fromkeys(members.values()))):
         before = {members[ref.node] for i in nodes for ref in graph.nodes[i].operands if ref.node >= graph.arity} - {nodes}
         waiting[nodes] = len(before)
         for other in before:
@@ -106,7 +108,7 @@ def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
     return order
 
 
-def _is_large(node: Node) -> bool:
+def is_large(node: Node) -> bool:
     return bool(node.operands) and len(node.types) == 1 and node.types[0].size > TILE and lookup(node.op).pointwise
 
 
@@ -116,9 +118,9 @@ def _is_reduction(graph: Graph, node: Node) -> bool:
 
 def _stages(graph: Graph) -> list[int]:
     """For each node the stage it can run in at the earliest."""
-    large = [_is_large(node) for node in graph.nodes]
+    large = [is_large(node) for node in paced(graph.nodes)]
     stage = [0] * len(graph.nodes)
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         shape = node.types[0].shape if large[i] else graph.type_of(node.operands[0]).shape if _is_reduction(graph, node) else None
         for ref in node.operands:
@@ -138,7 +140,7 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
     given = {ref.node for ref in graph.outputs}
     # The stage in which each value is last read, through views too.
     last = [0] * len(graph.nodes)
-    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+    for i in paced(range(len(graph.nodes) - 1, graph.arity - 1, -1)):
         node = graph.nodes[i]
         for ref in node.operands:
             last[ref.node] = max(last[ref.node], last[i] if lookup(node.op).view else stage[i])
@@ -156,20 +158,20 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
             for ref in graph.nodes[n].operands:
                 if ref.node in found or lives(ref, later):
                     continue
-                own = _is_large(graph.nodes[ref.node]) and ref.node not in given and all(r in found for r in readers[ref.node])
+                own = is_large(graph.nodes[ref.node]) and ref.node not in given and all(r in found for r in readers[ref.node])
                 if not own or graph.nodes[ref.node].types[0].shape != graph.nodes[i].types[0].shape or len(found) > MOST_AGAIN:
                     return None
                 found.append(ref.node)
         return found
 
-    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+    for i in paced(range(len(graph.nodes) - 1, graph.arity - 1, -1)):
         node = graph.nodes[i]
-        if i in given or not readers[i] or not _is_large(node):
+        if i in given or not readers[i] or not is_large(node):
             continue
         shape = node.types[0].shape
         stages = {stage[r] for r in readers[i]}
         later = min(stages)
-        fits = len(stages) == 1 and all(_is_large(graph.nodes[r]) and graph.nodes[r].types[0].shape == shape for r in readers[i])
+        fits = len(stages) == 1 and all(is_large(graph.nodes[r]) and graph.nodes[r].types[0].shape == shape for r in readers[i])
         if fits and later > stage[i]:
             for n in moved(i, later) or ():
                 stage[n] = later
@@ -185,13 +187,13 @@ def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
         return i
 
     first_reader: dict[tuple[int, tuple[int, ...], Ref], int] = {}
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
-        large = _is_large(node)
+        large = is_large(node)
         if not large and not _is_reduction(graph, node):
             continue
         shape = node.types[0].shape if large else graph.type_of(node.operands[0]).shape
-        joined = [ref.node for ref in node.operands if ref.node in parent and _is_large(graph.nodes[ref.node]) and stage[ref.node] == stage[i]]
+        joined = [ref.node for ref in node.operands if ref.node in parent and is_large(graph.nodes[ref.node]) and stage[ref.node] == stage[i]]
         joined = [n for n in joined if graph.nodes[n].types[0].shape == shape]
         if not large and not joined:
             continue  # a reduction of what no region makes
@@ -207,12 +209,53 @@ def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
+def padded_sums(graph: Graph, nodes: Sequence[int], inner: Container[int]) -> dict[int, tuple[list[tuple[int, int]], list[int]]]:
+    """Of these nodes those that are sums of zero paddings of vectors `inner`: the parts, each with its place in the sum, and the nodes between.
+
+    The gradient of slices is such a sum: pad(a) + pad(b).
+    """
+    found: dict[int, tuple[list[tuple[int, int]], list[int]]] = {}
+    for i in nodes:
+        node = graph.nodes[i]
+        if node.op == "pad" and len(node.types[0].shape) == 1 and node.operands[0].node in inner:
+            attributes = dict(node.attributes)
+            if attributes["interior"] == (0,) and attributes["low"][0] >= 0 and attributes["high"][0] >= 0:
+                found[i] = [(node.operands[0].node, attributes["low"][0])], []
+        elif node.op == "add" and all(ref.node in found for ref in node.operands):
+            (a, within_a), (b, within_b) = (found[ref.node] for ref in node.operands)
+            if len({low for _, low in (*a, *b)}) == len(a) + len(b) and len({graph.nodes[n].types[0] for n, _ in (*a, *b)}) == 1:
+                found[i] = [*a, *b], [*within_a, *within_b, *dict.fromkeys(ref.node for ref in node.operands)]
+    return found
+
+
+def _with_padded_sums(graph: Graph, groups: Sequence[list[int]], readers: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The groups, with sums of paddings of their own vectors in the group they are of: added up tile by tile where they belong."""
+    given = {ref.node for ref in graph.outputs}
+    pads = [i for i in range(graph.arity, len(graph.nodes)) if graph.nodes[i].op in ("pad", "add") and len(graph.nodes[i].types[0].shape) == 1]
+    if not any(graph.nodes[i].op == "pad" for i in pads):
+        return list(groups)
+    added: list[list[int]] = []
+    for group in groups:
+        sums = padded_sums(graph, pads, {i for i in group if is_large(graph.nodes[i])})
+        tops = [i for i, (parts, between) in sums.items() if len(parts) > 1 and _alone(i, between, sums, readers, given)]
+        own = sorted({n for i in tops for n in (i, *sums[i][1])})
+        added.append(own if len(group) + len(own) <= MAX_NODES else [])
+    moved = {i for own in added for i in own}
+    return [sorted([*[i for i in group if i not in moved], *own]) for group, own in zip(groups, added, strict=True)]
+
+
+def _alone(top: int, between: Sequence[int], sums: Container[int], readers: Sequence[Sequence[int]], given: Container[int]) -> bool:
+    """Whether nothing but the sum reads what it is made of, and it is part of no larger one."""
+    own = {top, *between}
+    return all(n not in given and all(r in own for r in readers[n]) for n in between) and not any(r in sums for r in readers[top])
+
+
 def _cheap(graph: Graph, groups: Sequence[Sequence[int]]) -> frozenset[int]:
     """Values of regions that a few cheap ops make of what is small or an input: x - mean, say, with the mean broadcast."""
     group = {i: k for k, nodes in enumerate(groups) for i in nodes}
     source = list(range(len(graph.nodes)))
     work: dict[int, int] = {}  # ops it takes to make a value from what is there for good
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         op = lookup(node.op)
         if op.view and node.operands:

@@ -26,11 +26,14 @@ Array = np.ndarray[Any, Any]
 MAX_ENTRIES = 4000
 """Of all values of a graph together, and of operations: beyond it the code would be long and the gain small."""
 
-SECONDS_OF_OPERATION, SECONDS_OF_CALL = 0.015e-6, 0.06e-6
+SECONDS_OF_OPERATION, SECONDS_OF_CALL = 0.009e-6, 0.06e-6
 """An operator on Python floats, and a call of a function on one."""
 
-SECONDS_OF_KERNEL = 0.3e-6
-"""A kernel of NumPy on a few numbers."""
+SECONDS_IN, SECONDS_OUT = 0.03e-6, 0.045e-6
+"""A number of a slice, from its array to a trip, and one that is stacked."""
+
+SECONDS_OF_KERNEL, SECONDS_IN_LOOP = 0.3e-6, 0.45e-6
+"""A kernel of NumPy on a few numbers; and in a loop, with its share of what a trip takes to hand over its slices."""
 
 SECONDS_OF_ARRAY, SECONDS_OF_ENTRY = 0.1e-6, 0.012e-6
 """From an array to Python's numbers or back."""
@@ -90,6 +93,7 @@ class ScalarLoop:
     condition: Scalars | None
     counters: dict[int, int]
     chunk_bytes: int
+    seconds: float
 
 
 def scalar_loop(node: Node) -> ScalarLoop | None:
@@ -113,8 +117,11 @@ def scalar_loop(node: Node) -> ScalarLoop | None:
                 return None
             counters[k] = step
     slices = graph.input_types[carries : carries + attributes.get("slices", 0)]
-    numbers = sum(t.size for t in slices) + sum(t.size for t in graph.output_types[carries:])
-    return ScalarLoop(body, condition, counters, CHUNK * numbers * BYTES_OF_NUMBER)
+    given, stacked = sum(t.size for t in slices), sum(t.size for t in graph.output_types[carries:])
+    seconds = body.seconds + (condition.seconds if condition else 0.0) + given * SECONDS_IN + stacked * SECONDS_OUT
+    if seconds > SECONDS_IN_LOOP * (_kernels(graph) + 1):
+        return None
+    return ScalarLoop(body, condition, counters, CHUNK * (given + stacked) * BYTES_OF_NUMBER, seconds)
 
 
 def _step(body: Scalars, number: int, after: int) -> int | None:
@@ -143,7 +150,9 @@ def scalars(graph: Graph) -> Scalars | None:
 
 
 def _scalars(graph: Graph) -> Scalars | None:
-    most = SECONDS_OF_KERNEL * _kernels(graph)
+    if len(graph.nodes) - graph.arity > 2 * MAX_ENTRIES:
+        return None  # told without a look at so many; of a node without operands no entry counts
+    most = SECONDS_IN_LOOP * (_kernels(graph) + 1)
     entries = sum(n.types[0].size for n in graph.nodes[graph.arity :] if lookup(n.op).pointwise)
     if entries * SECONDS_OF_OPERATION > 2 * most:
         return None  # told at once; entries may also turn out to be computed already

@@ -6,12 +6,15 @@ A sweep without given rows and without one of these runs over the unit vectors.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+KEPT_BYTES = 1 << 20
+"""Of the rows of few colours, which would take longer to make than to sweep."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,13 +22,23 @@ class Coloured:
     """Row k is 1 in the elements of colour k, else 0. `of`: int32, the colour of each element, -1 for none."""
 
     of: Array
+    kept: dict[tuple[int, int, np.dtype[Any]], Array] = field(default_factory=dict, init=False, repr=False)
+    """rows made before, at most KEPT_BYTES of them"""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Coloured, (self.of,)
 
     @property
     def key(self) -> str:
         return "colours " + hashlib.sha256(np.ascontiguousarray(self.of).data).hexdigest()
 
     def rows(self, start: int, stop: int, length: int, dtype: np.dtype[Any]) -> Array:
-        rows: Array = (self.of == np.arange(start, stop, dtype=np.int32)[:, None]).astype(dtype)
+        rows = self.kept.get((start, stop, dtype))
+        if rows is None:
+            rows = (self.of == np.arange(start, stop, dtype=np.int32)[:, None]).astype(dtype)
+            rows.setflags(write=False)
+            if sum(a.nbytes for a in list(self.kept.values())) + rows.nbytes <= KEPT_BYTES:
+                self.kept[start, stop, dtype] = rows
         return rows
 
 

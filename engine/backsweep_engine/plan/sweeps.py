@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ..errors import GraphError
 from ..graph import Graph, Type
 from ..ops.control import runs_forward
 from ..query import Curvature, EmpiricalFisher, Fisher, GaussNewton, Hessian, HessianDiagonal, Hvp, Jacobian
@@ -37,9 +36,27 @@ Matrix = Jacobian | Hessian | HessianDiagonal
 
 def sweep_rows(drawing: Drawing, query: int, derived: Graph, seeds: Sequence[str], rows: Sequence[int], given: Sequence[str], count: int, axis: Axis) -> None:
     """Sweeps a derived graph over given rows: seeds (axis ROW) or points (axis POINT)."""
+    if axis is Axis.POINT:
+        # Integers keep their digits: they are swept by themselves.
+        kinds = [[p for p, t in enumerate(derived.output_types) if t.is_float is floating] for floating in (True, False)]
+        for parts in filter(None, kinds):
+            _sweep_kind(drawing, query, derived.select(parts), seeds, rows, given, count, axis, parts)
+    else:
+        _sweep_kind(drawing, query, derived, seeds, rows, given, count, axis, ())
+
+
+def _sweep_kind(
+    drawing: Drawing,
+    query: int,
+    derived: Graph,
+    seeds: Sequence[str],
+    rows: Sequence[int],
+    given: Sequence[str],
+    count: int,
+    axis: Axis,
+    parts: Sequence[int],
+) -> None:
     types = derived.output_types
-    if axis is Axis.POINT and any(not t.is_float for t in types) and any(t.is_float for t in types):
-        raise GraphError("batched points with both floating and integer outputs are not built yet", reason="NOT_BUILT_YET", hint="ask point by point")
     vector = flattened(derived, common_dtype(types))
     # Seeds that are rows exist only in the sweep; the others are inputs of `once`.
     moving = set(rows)
@@ -49,7 +66,7 @@ def sweep_rows(drawing: Drawing, query: int, derived: Graph, seeds: Sequence[str
         known = [t for i, t in enumerate(drawing.operands(derived, seeds)) if i not in moving]
 
     def sweep(each: Graph, shared: tuple[str, ...]) -> Sweep:
-        return Sweep(query, each, shared, tuple(given), count, 1, axis, vector.output_types[0], types, "the graph over given rows")
+        return Sweep(query, each, shared, tuple(given), count, 1, axis, vector.output_types[0], types, "the graph over given rows", parts=tuple(parts))
 
     drawing.sweep(query, vector, known, rows, sweep)
 

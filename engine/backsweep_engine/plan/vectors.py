@@ -35,9 +35,11 @@ def every_output(graph: Graph, tangent: Graph) -> Graph:
 
 
 def common_dtype(types: Sequence[Type]) -> np.dtype[Any]:
-    """float64 if any of them is (or none is floating), else float32; one integer dtype stays itself."""
+    """float64 if any of them is, float32 if all that float are; one integer dtype stays itself, several are int64."""
     if types and all(t.dtype == types[0].dtype for t in types):
         return types[0].dtype
+    if types and not any(t.is_float for t in types):
+        return DTYPES["int64"]
     return DTYPES["float64"] if any(t.dtype != DTYPES["float32"] for t in types if t.is_float) else DTYPES["float32"]
 
 

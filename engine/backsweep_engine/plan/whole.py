@@ -126,7 +126,7 @@ def value_and_gradient(graph: Graph, wrt: Sequence[int]) -> tuple[Graph, str]:
     if forward is None:
         return reverse, ""
     costs = [price(fuse(expand(g))) for g in (forward, reverse)]
-    kept = [layout(fuse(expand(g))).peak_bytes for g in (forward, reverse)]
+    kept = [layout(fuse(expand(g)), True).peak_bytes for g in (forward, reverse)]
     best, other = ("forward", "reverse") if costs[0] <= costs[1] else ("reverse", "forward")
     ratio = max(costs) / max(1, min(costs))
     n = sum(graph.input_types[i].size for i in wrt)

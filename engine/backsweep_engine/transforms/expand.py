@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..graph import Graph
 from ..ops.op import Expansion, lookup
+from ..stopping import paced
 from .remember import remembered
 from .rewrite import Rewrite, as_tuple, with_subgraphs
 
@@ -17,7 +18,7 @@ def expand(graph: Graph) -> Graph:
     """The same graph without compound ops, in subgraphs too."""
     # Each graph held is expanded once: asking first and changing later would double at every level of nesting.
     inner = {held: expand(held) for held in graph.subgraphs}
-    if not any(_is_compound(node.op) for node in graph.nodes[graph.arity :]) and all(g is held for held, g in inner.items()):
+    if not any(_is_compound(node.op) for node in paced(graph.nodes[graph.arity :])) and all(g is held for held, g in inner.items()):
         return graph
     rewrite = Rewrite(graph)
     rewrite.inputs()

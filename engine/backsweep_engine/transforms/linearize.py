@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
-from ..graph import Graph, Node, Ref
+from ..graph import Graph, Node, Ref, first
 from ..ops.build import call, or_zeros
 from ..ops.op import Partials, Structured, Tangent, Transposes, Zero, lookup
 from ..ops.term import Term
@@ -52,10 +52,10 @@ def linearize(graph: Graph, wrt: Sequence[int], risky_inputs: bool = False) -> G
     risky = [risky_inputs] * graph.arity
     for node, operands in rewrite.steps():
         results = rewrite.copy(node, operands)
-        reads = tuple([risky[ref.node] for ref in node.operands])
-        risky.append(any(reads) or _leaves_finite(node))
+        reads = tuple([risky[n] for n, _ in node.operands])
+        risky.append(True in reads or _leaves_finite(node))
         moving = tuple([tangents.get(ref) for ref in node.operands])
-        if any(t is not None for t in moving):
+        if [t for t in moving if t is not None]:
             if isinstance(lookup(node.op).derivative, Structured):
                 # What is given to the graphs it holds may not be finite either, nor what a loop carries on.
                 carried = risky[-1] and "carries" in dict(node.attributes)
@@ -65,7 +65,7 @@ def linearize(graph: Graph, wrt: Sequence[int], risky_inputs: bool = False) -> G
                 moved = _tangents(node, results, operands, moving, reads)
             for r, t in enumerate(moved):
                 if t is not None and node.types[r].is_float:
-                    tangents[Ref(len(rewrite.values), r)] = t
+                    tangents[Ref(len(rewrite.values), r) if r else first(len(rewrite.values))] = t
         rewrite.values.append(results)
     outputs = rewrite.outputs()
     floating = [(n, ref) for n, ref in zip(graph.output_names, graph.outputs, strict=True) if graph.type_of(ref).is_float]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import GraphError
-from ..graph import Builder, Graph, Node, Ref, Type
+from ..graph import Builder, Graph, Node, Ref, Type, results_of
 from ..ops.term import Term
+from ..stopping import paced
 
 
 class Rewrite:
@@ -29,7 +30,7 @@ class Rewrite:
         New nodes made meanwhile get the node's origin.
         """
         values, builder = self.values, self.builder
-        for node in self.graph.nodes[self.graph.arity :]:
+        for node in paced(self.graph.nodes[self.graph.arity :]):
             builder.origin = node.origin
             yield node, tuple([values[n][r] for n, r in node.operands])
 
@@ -48,13 +49,14 @@ class Rewrite:
 def terms(builder: Builder, node: Node, operands: Sequence[Term]) -> tuple[Term, ...]:
     """The results of the node's op applied to other operands of the same types."""
     index = builder.again(node, tuple([t.ref for t in operands]))
-    if len(node.types) == 1:
-        return (Term(builder, Ref(index)),)
-    return tuple([Term(builder, Ref(index, r)) for r in range(len(node.types))])
+    return tuple([Term(builder, ref) for ref in results_of(index, len(node.types))])
 
 
 def inline(builder: Builder, graph: Graph, operands: Sequence[Term], *, keep_origin: bool = True) -> list[Term]:
     """The graph's nodes added to `builder` with its inputs replaced by `operands`; its outputs."""
+    if keep_origin and len(builder.nodes) == graph.arity and all(t.builder is builder and t.ref == (i, 0) for i, t in enumerate(operands)):
+        builder.take(graph)
+        return [Term(builder, ref) for ref in graph.outputs]
     rewrite = Rewrite(graph, builder)
     rewrite.values.extend((t,) for t in operands)
     before = builder.origin
@@ -84,7 +86,7 @@ def reached(graph: Graph, inputs: Sequence[int]) -> list[bool]:
     mask = [False] * len(graph.nodes)
     for i in inputs:
         mask[i] = True
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         for n, _ in graph.nodes[i].operands:
             if mask[n]:
                 mask[i] = True

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from ..graph import Builder, Graph, Ref
 from ..ops.op import lookup
 from ..ops.term import Term
+from ..stopping import paced
 from .rewrite import reached
 
 
@@ -31,7 +32,7 @@ def split(graph: Graph, rows: Sequence[int], keep: Callable[[Ref], str]) -> tupl
     for ref in graph.outputs:
         needed[ref.node] = True
     remade = [False] * len(graph.nodes)
-    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+    for i in paced(range(len(graph.nodes) - 1, graph.arity - 1, -1)):
         if not needed[i]:
             continue
         node = graph.nodes[i]
@@ -46,7 +47,7 @@ def split(graph: Graph, rows: Sequence[int], keep: Callable[[Ref], str]) -> tupl
             values[ref] = builder.input(shared[ref], graph.type_of(ref))
         return values[ref]
 
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         if not remade[i]:
             continue
         node = graph.nodes[i]

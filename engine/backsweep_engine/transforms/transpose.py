@@ -15,6 +15,7 @@ from ..graph import Builder, Graph, Node, Ref, Type
 from ..ops.build import or_zeros
 from ..ops.op import Structured, Tangent, Transposes, lookup
 from ..ops.term import Term
+from ..stopping import paced
 from .rewrite import Rewrite, fresh, reached
 from .structured import RULES
 
@@ -32,7 +33,7 @@ def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int], seed:
         name, type = graph.input_names[i], graph.input_types[i]
         rewrite.values.append(unused if dependent[i] else (Term(builder, builder.input(name, type)),))
     nodes, values = graph.nodes, rewrite.values
-    for i in range(graph.arity, len(nodes)):
+    for i in paced(range(graph.arity, len(nodes))):
         builder.origin = nodes[i].origin
         values.append(unused if dependent[i] else rewrite.copy(nodes[i], [values[n][r] for n, r in nodes[i].operands]))
     kept = [(name, ref) for name, ref in zip(graph.output_names, graph.outputs, strict=True) if not dependent[ref.node]]
@@ -49,12 +50,12 @@ def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int], seed:
         c = seed(builder, graph.type_of(ref)) if seed else Term(builder, builder.input(name, graph.type_of(ref)))
         if dependent[ref.node]:
             give(ref, c)
-    for i in range(len(graph.nodes) - 1, graph.arity - 1, -1):
+    for i in paced(range(len(graph.nodes) - 1, graph.arity - 1, -1)):
         if not dependent[i]:
             continue
         node = nodes[i]
         cs = [cotangents.pop((i, r), None) for r in range(len(node.types))]
-        if all(c is None for c in cs):
+        if not [c for c in cs if c is not None]:
             continue
         builder.origin = node.origin
         flags = [dependent[n] for n, _ in node.operands]

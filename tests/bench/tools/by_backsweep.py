@@ -88,7 +88,8 @@ def derivative(f: Callable[..., Any]) -> Program:
 
 def prepare(tier: str, program: Program, inputs: Inputs) -> Prepared:
     import backsweep as bs
-    from backsweep.calls import Asked, make_call
+    from backsweep.calls import make_call
+    from backsweep.signature import Asked
     from backsweep_engine.answer import prepare as planned
     from backsweep_engine.execute.executor import never
     from backsweep_engine.execute.local import Local

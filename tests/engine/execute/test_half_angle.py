@@ -25,6 +25,9 @@ POINTS = np.concatenate(
 )
 
 
+ALONE = {"squared": half_angle.squared_sine, "mixed": half_angle.mixed}
+
+
 def exact(function: Any) -> list[Any]:
     with mpmath.workprec(200):
         return [function(mpmath.mpf(x)) for x in POINTS.tolist()]
@@ -39,10 +42,14 @@ def computed() -> dict[str, Array]:
     def empty() -> Array:
         return np.empty_like(POINTS)
 
-    found = {name: empty() for name in ("sine", "cosine", "both sines", "both cosines")}
-    half_angle.sine(POINTS, found["sine"], empty())
-    half_angle.cosine(POINTS, found["cosine"], empty())
-    half_angle.both(POINTS, found["both sines"], found["both cosines"], empty())
+    found = {name: empty() for name in ("sine", "cosine", "both sines", "both cosines", *ALONE, *(f"both {name}" for name in ALONE))}
+    half_angle.sine(POINTS, 1.0, found["sine"], empty())
+    half_angle.cosine(POINTS, 1.0, found["cosine"], empty())
+    half_angle.both(POINTS, 1.0, found["both sines"], found["both cosines"], empty())
+    with np.errstate(under="ignore"):
+        for name, function in ALONE.items():
+            function(POINTS, 1.0, found[name], empty())
+        half_angle.products(POINTS, 1.0, found["both squared"], found["both mixed"], empty())
     return found
 
 
@@ -59,28 +66,55 @@ def test_the_cosine_is_right_to_an_epsilon_absolutely() -> None:
         assert errors(computed()[name], wanted).max() <= 2.3e-16
 
 
+@pytest.mark.parametrize(("name", "ulp"), [("squared", 4), ("mixed", 3)])
+def test_products_of_sines_and_cosines_are_right_in_the_last_places_everywhere(name: str, ulp: int) -> None:
+    wanted = exact(lambda x: mpmath.sin(x) * (mpmath.sin(x) if name == "squared" else mpmath.cos(x)))
+    unit = np.spacing(np.abs([float(w) for w in wanted]))
+    for got in (computed()[name], computed()[f"both {name}"]):
+        assert (errors(got, wanted) / unit).max() <= ulp
+
+
+def test_a_factor_is_taken_into_the_angle() -> None:
+    """As exactly as the product would be: 0.5 x is a number of floating point."""
+    spare, twice, once = np.empty_like(POINTS), np.empty_like(POINTS), np.empty_like(POINTS)
+    for function in (half_angle.sine, half_angle.cosine, *ALONE.values()):
+        with np.errstate(under="ignore"):
+            function(POINTS, 0.5, twice, spare)
+            function(0.5 * POINTS, 1.0, once, spare)
+        np.testing.assert_array_equal(twice, once)
+
+
 def test_special_values_are_numpys() -> None:
     x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -1e-310, 1.7e308])
     out, other, spare = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     with np.errstate(all="ignore"):
-        half_angle.both(x, out, other, spare)
+        half_angle.both(x, 1.0, out, other, spare)
         np.testing.assert_array_equal(np.isnan(out), np.isnan(np.sin(x)))
         np.testing.assert_array_equal(np.isnan(other), np.isnan(np.cos(x)))
         assert out[0] == 0 and not np.signbit(out[0]) and np.signbit(out[1]) and other[0] == other[1] == 1
         np.testing.assert_allclose(out[5:], np.sin(x[5:]), rtol=1e-15, atol=5e-324)
+        half_angle.products(x, 1.0, out, other, spare)
+        np.testing.assert_array_equal(np.isnan(out) & np.isnan(other), np.isnan(np.sin(x)))
+        assert out[0] == out[1] == other[0] == other[1] == 0 and not np.signbit(other[0]) and np.signbit(other[1])
 
 
 def test_results_may_be_written_over_the_operand() -> None:
     fresh = computed()
     spare = np.empty_like(POINTS)
-    for name, function in (("sine", half_angle.sine), ("cosine", half_angle.cosine)):
+    for name, function in (("sine", half_angle.sine), ("cosine", half_angle.cosine), *ALONE.items()):
         x = POINTS.copy()
-        function(x, x, spare)
+        with np.errstate(under="ignore"):
+            function(x, 1.0, x, spare)
         np.testing.assert_array_equal(x, fresh[name])
     x, out = POINTS.copy(), np.empty_like(POINTS)
-    half_angle.both(x, x, out, spare)
+    half_angle.both(x, 1.0, x, out, spare)
     np.testing.assert_array_equal(x, fresh["both sines"])
     np.testing.assert_array_equal(out, fresh["both cosines"])
+    x = POINTS.copy()
+    with np.errstate(under="ignore"):
+        half_angle.products(x, 1.0, out, x, spare)
+    np.testing.assert_array_equal(out, fresh["both squared"])
+    np.testing.assert_array_equal(x, fresh["both mixed"])
 
 
 @pytest.mark.parametrize("takes_cosines", [False, True])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,9 +15,13 @@ from backsweep_engine.execute import hot
 from backsweep_engine.execute.executor import Block, Stop, never
 from backsweep_engine.execute.hot import HOT_CALLS, HOT_LOOP_CALLS, Hot, Steady, compile_plan
 from backsweep_engine.execute.local import Local
+from backsweep_engine.execute.native.machine import Machine
+from backsweep_engine.execute.native.parts import whole_code
+from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget, make_plan
+from backsweep_engine.plan.memory import layout
 from backsweep_engine.plan.plan import Plan, Tier
 from backsweep_engine.query import Gradient, Jacobian, Value, ValueAndGradient
 from support.graphs import F64, I64, build, named, scan
@@ -89,6 +94,70 @@ def test_a_plan_asked_seldom_stays() -> None:
     hot._waiting.join()
     arrays(executor, plan, {"x": np.ones(6)})
     assert set(noted.tiers) == {Tier.NUMPY}
+
+
+def heated(executor: Any, noted: Noted, plan: Plan, values: Mapping[str, Array]) -> list[Tier]:
+    """Asked until it is hot, compiled behind the answers, asked once more: the tiers of all runs."""
+    begun = len(noted.tiers)
+    for _ in range(HOT_CALLS):
+        arrays(executor, plan, values)
+    hot._waiting.join()
+    arrays(executor, plan, values)
+    return noted.tiers[begun:]
+
+
+def test_a_plan_whose_code_made_room_answers_with_numpy_until_it_is_hot_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot, "MAX_NATIVE", 1)
+    threads = set()
+    compiled = Machine.compile
+
+    def compile(*args: Any, **kwargs: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return compiled(*args, **kwargs)
+
+    monkeypatch.setattr(Machine, "compile", compile)
+    noted = Noted()
+    executor, values = Hot(noted), {"x": np.linspace(0.1, 0.9, 40)}
+    # One of each has sweeps, whose programs have code of their own.
+    first = planned(build(lambda x: np.tanh(x) * np.sin(x), x=F64[40]), Jacobian(("x",), block=16))
+    second = planned(build(lambda x: np.sum(np.tanh(x) * x), x=F64[40]), Gradient(("x",)))
+    cold = np.concatenate(arrays(executor, first, values))
+    assert heated(executor, noted, first, values)[-1] is Tier.NATIVE
+    warm = np.concatenate(arrays(executor, first, values))
+    assert heated(executor, noted, second, values)[-1] is Tier.NATIVE
+    before = len(noted.tiers)
+    np.testing.assert_array_equal(np.concatenate(arrays(executor, first, values)), cold)
+    assert noted.tiers[before:] == [Tier.NUMPY]
+    assert heated(executor, noted, first, values)[-1] is Tier.NATIVE
+    np.testing.assert_array_equal(np.concatenate(arrays(executor, first, values)), warm)
+    assert threads == {"backsweep-native"}, "an answer waited for the compiler"
+
+
+def test_a_run_keeps_its_code_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot, "MAX_NATIVE", 1)
+    noted = Noted()
+    executor, values = Hot(noted), {"x": np.linspace(0.1, 0.9, 40)}
+    first = planned(build(lambda x: np.tanh(x) * np.sin(x), x=F64[40]), Jacobian(("x",), block=16))
+    second = planned(build(lambda x: np.sum(np.tanh(x) * x), x=F64[40]), Gradient(("x",)))
+    heated(executor, noted, first, values)
+    running = executor.blocks(first, values, never)
+    next(running)
+    monkeypatch.setattr(Machine, "compile", None)  # whoever compiles now fails
+    hot._natives.add(hot._Heat(1), [second.once])
+    assert len(list(running)) == 2 and noted.tiers[-1] is Tier.NATIVE
+
+
+def test_code_that_wants_more_memory_than_the_plan_promises_is_not_used() -> None:
+    def rows(x: Any) -> Any:
+        ys = scan(lambda s: (np.sin(s), s), [x], length=500)[1]
+        return scan(lambda s, y: (s * 0.5 + y,), [x], [ys], length=500)[0]
+
+    graph = build(rows, x=F64[()])
+    assert (small := whole_code(graph, Tier.NATIVE, 1 << 20)) is not None
+    assert small.scratch_bytes == 500 * 8  # type: ignore[attr-defined]
+    assert whole_code(graph, Tier.NATIVE, 500 * 8 - 1) is None
+    assert layout(graph).arena_bytes >= 500 * 8, "what it wants NumPy would want as well"
+    assert Program(graph, Tier.NATIVE)._whole is not None
 
 
 def test_the_tier_stands_in_the_plan_and_its_key() -> None:

@@ -117,4 +117,5 @@ def test_what_is_not_for_numbers_stays_on_arrays(name: str) -> None:
 def test_what_a_chunk_of_trips_holds_is_promised() -> None:
     graph = build(lambda x, xs: scan(lambda c, x: (c * 0.5 + x, c, c * 2), [x], [xs]), x=F64[()], xs=F64[5000])
     few = build(lambda x, xs: scan(lambda c, x: (c * 0.5 + x, c, c * 2), [x], [xs]), x=F64[()], xs=F64[10])
-    assert layout(graph).temporary_bytes == layout(few).temporary_bytes >= CHUNK * 3 * 32
+    # As they stand: lifted, of the long one less is stacked in Python's numbers.
+    assert layout(graph, True).temporary_bytes == layout(few, True).temporary_bytes >= CHUNK * 3 * 32

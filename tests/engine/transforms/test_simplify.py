@@ -61,6 +61,9 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "x + x": lambda x: np.sin(x) + np.sin(x),
     "2 x - 5 x": lambda x: 2 * x - x * 5,
     "2 (3 x)": lambda x: 2 * (x * 3),
+    "4 ((0.5 x) y)": lambda x: 4 * ((0.5 * np.exp(x)) * x),
+    "0.5 (y (0.5 x))": lambda x: 0.5 * (x * (0.5 * np.exp(x))),
+    "x sin(y) cos(y)": lambda x: (np.exp(x) * np.sin(x)) * np.cos(x) + np.sin(x) * (np.cos(x) * np.exp(x)),
     "(-x) y": lambda x: -np.sin(x) * np.cos(x) + 1,
     "x (-y)": lambda x: np.sin(x) * -np.cos(x) + 1,
     "(2 x) (3 y)": lambda x: (2 * np.sin(x)) * (3 * np.cos(x)),
@@ -103,12 +106,17 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "one piece": lambda x: call("concat", x, axis=0),
     "empty pieces": lambda x: np.concatenate([x[:0], np.sin(x), x[:0]]),
     "pads that do not meet": lambda x: _padded(np.sin(x), 0, 2) + _padded(np.cos(x), 2, 0),
+    "three pads that meet": lambda x: (_padded(np.sin(x), 4, 0) + _padded(np.cos(x), 2, 2)) + _padded(np.exp(x), 0, 4),
+    "pads that meet in a longer sum": lambda x: (_padded(np.sin(x), 2, 4) + np.sum(x)) + _padded(np.cos(x), 4, 2),
     "pads the other way round": lambda x: _padded(np.sin(x), 2, 0) + _padded(np.cos(x), 0, 2),
     # sums and products
     "sum over an axis of length 1": lambda x: np.sum(x.reshape(2, 1, 3), axis=1),
     "sum of sums": lambda x: np.sum(np.sum(x, axis=0)),
     "sum of -x": lambda x: 1 - np.sum(-x),
     "sum of a transpose": lambda x: np.sum(x.T, axis=0),
+    "sum of a transpose that stays one": lambda x: np.sum(np.transpose(np.sin(x).reshape(2, 3, 1) * np.cos(x[0]), (0, 2, 1)), axis=0),
+    "sum of products": lambda x: np.sum(np.sin(x).reshape(2, 3, 1) @ np.cos(x).reshape(2, 1, 3), axis=0),
+    "sum of some products": lambda x: np.sum(np.sin(x).reshape(2, 1, 3, 1) @ np.cos(x).reshape(2, 1, 1, 3), axis=(0, 3)),
     "sum of a broadcast": lambda x: np.sum(np.broadcast_to(x, (4, 2, 3)), axis=(0, 2)),
     "sum of a number": lambda x: x[0] * np.sum(constant(x.builder, 3.0, (5, 3)), axis=0),
     "sum of a multiple": lambda x: np.sum(2 * np.sin(x), axis=1),
@@ -136,6 +144,7 @@ REWRITES: dict[str, Callable[..., Any]] = {
 AS_MANY = {
     *("scale by a finite constant", "scale of a seed", "scale of -t", "log(sigmoid x)", "x + x", "-x - y", "A @ (-B)", "(3 A) @ B"),
     *("x ** -1", "x ** 0", "x ** 2", "x ** 3", "x ** 4", "a factor goes to the smaller", "sum of a broadcast", "sum of a multiple", "identity times a matrix"),
+    *("sum of a transpose that stays one", "sum of some products"),
 }
 """Rewrites to other nodes, cheaper or fewer in a larger graph, but here no fewer."""
 

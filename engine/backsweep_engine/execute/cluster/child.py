@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import queue
 import secrets
@@ -19,9 +20,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...errors import ClusterLost, Error
 from ..executor import Array
 from . import channel, session
-from .messages import Beat, Done, Drop, Ended, Failed, Open, Ready, Settings, Taken
+from .messages import Beat, Done, Drop, Ended, Failed, Lost, Open, Ready, Resources, Settings, Taken
+
+_log = logging.getLogger("backsweep.cluster")
 
 _POLL_SECONDS = 1.0
 _SILENT_POLLS = 20
@@ -46,12 +50,12 @@ def missing() -> list[str]:
 class Child:
     """See the module. `ready` is set when lanes can work, `over` when the process has ended and `cause` says why."""
 
-    def __init__(self, lanes: int, memory_bytes: int, address: str | None, start_seconds: float) -> None:
+    def __init__(self, lanes: int, memory_bytes: int, address: str | None, resources: Resources, start_seconds: float, answer_seconds: float) -> None:
         self.ready = threading.Event()
         self.over = threading.Event()
-        self.cause = ""
+        self.cause: Error = ClusterLost("the cluster's driver was lost", hint=HINT)
         self._folder = session.new_folder()
-        self._settings = Settings(lanes, memory_bytes, address, self._folder, start_seconds, os.getpid())
+        self._settings = Settings(lanes, memory_bytes, address, resources, self._folder, start_seconds, answer_seconds, os.getpid())
         self._outbox: queue.SimpleQueue[tuple[object, Sequence[Array]] | None] = queue.SimpleQueue()
         self._inboxes: dict[int, Inbox] = {}
         self._lock = threading.Lock()
@@ -72,7 +76,7 @@ class Child:
         inbox: Inbox = queue.SimpleQueue()
         with self._lock:
             if self.over.is_set():
-                raise channel.Closed(self.cause)
+                raise channel.Closed(self.cause.message)
             self._inboxes[request.job] = inbox
         self._outbox.put((request, arrays))
         return inbox
@@ -103,8 +107,11 @@ class Child:
             self._outbox.put((self._settings, ()))
             while True:
                 self._told(*channel.receive(self._reading, self._silence))
+        except Error as cause:
+            self.cause = cause
         except (channel.Closed, OSError) as error:
-            self.cause = self.cause or ("it was closed" if self._closing else f"the driver's process ended ({error}){self._log()}")
+            why = "it was closed" if self._closing else f"its process ended ({error}){self._log()}"
+            self.cause = ClusterLost(f"the cluster's driver was lost: {why}", hint=HINT)
         finally:
             if process is not None:
                 self._bury(process)
@@ -145,11 +152,12 @@ class Child:
                     inbox.put((message, arrays))
             case Ready():
                 self.ready.set()
+            case Lost(lane, cause):
+                _log.warning("lane %d was lost: %s; another is being started", lane, cause)
             case Beat():
                 pass
             case Failed(cause):
-                self.cause = cause
-                raise channel.Closed(cause)
+                raise cause
 
     def _silence(self) -> None:
         """No beat while Ray starts: then the limit is the starting time."""

@@ -26,19 +26,24 @@ from typing import Any
 import numpy as np
 import ray
 
-from ...errors import ClusterLost, Error, Fault
+from ...errors import NO_CLUSTER, ClusterLost, Error, Fault, OverBudget
 from ...plan.plan import Sweep
 from ..executor import Array
-from . import channel, session
-from .lane import lane_class
-from .messages import Beat, Done, Drop, Ended, Failed, Open, Ready, Settings, Taken
+from . import channel, joining, session
+from .causes import OutOfMemory
+from .joining import text_of, words_of
+from .lane import Place, lane_class
+from .messages import Beat, Done, Drop, Ended, Failed, Lost, Open, Ready, Settings, Taken
 from .queue import Action, Cancel, End, Ping, Queue, Replace, Start
+from .sharing import grouped
 
 _TICK_SECONDS = 0.1
 _BEAT_SECONDS = 1.0
 _HUNG_SECONDS = 60.0
 """A main loop that stands still for so long ends the process, whoever holds the GIL (the parent has given up long before)."""
 _CLOSING_SECONDS = 6.0
+_TOGETHER_SECONDS = 3.0
+"""So long the first lane waits for the others, so that a short job does not run on it alone."""
 _KEPT_SWEEPS = 64
 
 Event = Callable[[], None]
@@ -50,12 +55,12 @@ class _Over(Exception):
 
 @dataclass(slots=True)
 class _Job:
-    """`keys` and `sweeps`: name and reference of each sweep; `shared`: reference of its shared inputs; `given`: its rows."""
+    """Of each sweep: `keys` and `sweeps` its name and reference, `shared` the references its shared inputs are in and their order there, `given` its rows."""
 
     request: Open
     keys: list[str]
     sweeps: list[Any]
-    shared: list[Any]
+    shared: list[tuple[tuple[int, ...], list[Any]]]
     given: list[tuple[Array, ...]]
 
 
@@ -67,22 +72,23 @@ class Driver:
         self._settings = settings
         self._events = events
         self._queue = Queue()
-        self._lane_class = lane_class()
+        self._lane_class = lane_class(settings.resources)
         self._lanes: dict[int, Any] = {}
-        self._platforms: dict[int, str] = {}
         self._jobs: dict[int, _Job] = {}
         self._sweeps: OrderedDict[str, Any] = OrderedDict()
         self._next_lane = 0
         self._failed_starts = 0
+        self._starting: set[int] = set()
+        self._first_ready = 0.0
         self._ready = False
-        self.failure = ""
+        self.failure: Error | None = None
 
     def run(self) -> None:
         """Until the events say otherwise, by raising; or until lanes cannot be started (`failure`)."""
         for _ in range(self._settings.lanes):
             self._start_lane()
         beat = 0.0
-        daemons = session.daemons(os.getpid())
+        daemons = joining.daemons()
         while not self.failure:
             now = time.monotonic()
             if now - beat >= _BEAT_SECONDS:
@@ -90,15 +96,22 @@ class Driver:
                 if os.getppid() != self._settings.parent:
                     raise _Over  # a process the parent had forked may still hold its end of the channel
                 if not all(session.alive(pid) for pid in daemons):
-                    self.failure = "a daemon of Ray died"  # Ray itself takes 20 s to say so
+                    self.failure = ClusterLost("a daemon of Ray died")  # Ray itself takes 20 s to say so, of a cluster it joined 60 s
                 faulthandler.dump_traceback_later(_HUNG_SECONDS, exit=True)
                 channel.send(self._sock, Beat())
             with contextlib.suppress(stdlib_queue.Empty):
                 self._events.get(timeout=_TICK_SECONDS)()
                 while True:
                     self._events.get_nowait()()
+            self._tell_ready()
             for action in self._queue.decide(time.monotonic()):
                 self._act(action)
+
+    def _tell_ready(self) -> None:
+        """Once all lanes have started; or some time after the first, since not every cluster has room for all."""
+        if not self._ready and self._first_ready and (not self._starting or time.monotonic() - self._first_ready > _TOGETHER_SECONDS):
+            self._ready = True
+            channel.send(self._sock, Ready())
 
     # Frames.
 
@@ -109,7 +122,7 @@ class Driver:
                     self._open(message, arrays)
                 except Exception as error:  # Ray's, mostly: its store is full or gone
                     self._jobs.pop(message.job, None)
-                    self._send_end(message.job, ClusterLost(f"the inputs could not be given to the lanes: {_text(error)}", hint="raise memory_bytes"))
+                    self._send_end(message.job, self._not_given(sum(array.nbytes for array in arrays), error))
             case Taken(job):
                 self._queue.taken(job)
             case Drop(job):
@@ -119,13 +132,22 @@ class Driver:
     def _open(self, request: Open, arrays: list[Array]) -> None:
         keys = [sweep.key for sweep in request.sweeps]
         references = [self._reference(key, sweep) for key, sweep in zip(keys, request.sweeps, strict=True)]
-        # Sweeps of one plan often share the same arrays: each set of them is put once.
-        puts = {positions: ray.put(tuple(arrays[i] for i in positions)) for positions in set(request.shared)}
-        shared = [puts[positions] for positions in request.shared]
+        groups, shares = grouped(request.shared)
+        puts = [ray.put(tuple(arrays[i] for i in group)) for group in groups]
+        shared = [(share.order, [puts[g] for g in share.groups]) for share in shares]
         given = [tuple(arrays[i] for i in positions) for positions in request.given]
         self._jobs[request.job] = _Job(request, keys, references, shared, given)
         sweeps = [sweep for sweep, _, _ in request.todo]
-        self._queue.open(request.job, sweeps, request.window, request.platform, request.pinned, time.monotonic())
+        self._queue.open(request.job, sweeps, request.window, request.platform, time.monotonic())
+
+    def _not_given(self, size: int, error: Exception) -> Error:
+        """Why the inputs did not reach the lanes: never will, where the store is smaller than they are and there is no disk to spill to."""
+        full = isinstance(error, ray.exceptions.OutOfDiskError | ray.exceptions.ObjectStoreFullError)
+        if full and self._settings.address is None and size > self._settings.memory_bytes:
+            message = "the inputs are larger than the cluster's object store, and its disk is full"
+            hint = "raise BACKSWEEP_CLUSTER_MEMORY_BYTES, make room on the disk of the temporary directory, or use the executor local"
+            return OverBudget(message, name="cluster_memory_bytes", got=f"{size} bytes", allowed=f"{self._settings.memory_bytes} bytes", hint=hint)
+        return ClusterLost(f"the inputs could not be given to the lanes: {words_of(error)}", hint="the cluster's object store is full or gone")
 
     def _reference(self, key: str, sweep: Sweep) -> Any:
         if key not in self._sweeps:
@@ -144,7 +166,7 @@ class Driver:
             case Cancel(lane, attempts):
                 self._call(lane, "cancel", (attempts,), None)
             case Ping(lane):
-                self._call(lane, "platform", (), lambda value: self._heard(lane, value))
+                self._call(lane, "place", (), lambda value: self._heard(lane, value))
             case Replace(lane, cause):
                 self._replace(lane, cause)
             case End(job, error):
@@ -155,7 +177,8 @@ class Driver:
         job = self._jobs[action.job]
         sweep, start, stop = job.request.todo[action.block]
         rows = tuple(np.ascontiguousarray(array[start:stop]) for array in job.given[sweep])
-        arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], job.shared[sweep], rows, start, stop)
+        order, shared = job.shared[sweep]
+        arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], rows, start, stop, order, *shared)
         self._call(action.lane, "compute", arguments, lambda value: self._answered(action, value))
 
     def _call(self, lane: int, method: str, arguments: tuple[object, ...], then: Callable[[object], None] | None) -> None:
@@ -180,54 +203,57 @@ class Driver:
                 self._failed_starts = 0
                 delivered = self._queue.finished(action.attempt, now)
                 if delivered is not None:
-                    channel.send(self._sock, Done(*delivered, platform=self._platforms.get(action.lane, "")), (value,))
+                    job, block, attempts = delivered
+                    channel.send(self._sock, Done(job, block, action.lane, attempts), (value,))
             case Error():
                 self._queue.failed(action.attempt, value, now)
             case ray.exceptions.RayTaskError() | ray.exceptions.ObjectLostError() | ray.exceptions.RaySystemError():
-                self._queue.failed(action.attempt, ClusterLost(_text(value)), now)
-            case Exception():  # the actor died or cannot be reached, or ran out of memory and was ended
-                self._replace(action.lane, _text(value))
+                self._queue.failed(action.attempt, ClusterLost(words_of(value)), now)
+            case ray.exceptions.OutOfMemoryError():  # Ray ended the lane, before the system would have
+                self._replace(action.lane, OutOfMemory(words_of(value)))
+            case Exception():  # the actor died or cannot be reached
+                self._replace(action.lane, ClusterLost(words_of(value)))
             case _:
                 self._queue.failed(action.attempt, Fault(f"a lane answered with {type(value).__name__}"), now)
 
     def _started(self, lane: int, value: object) -> None:
-        if isinstance(value, str):
-            self._platforms[lane] = value
-            self._queue.lane_ready(lane, value)
-            if not self._ready:
-                self._ready = True
-                channel.send(self._sock, Ready())
+        if isinstance(value, Place):
+            self._queue.lane_ready(lane, value.platform, value.node)
+            self._starting.discard(lane)
+            self._first_ready = self._first_ready or time.monotonic()
         elif lane in self._lanes:
             self._failed_starts += 1
             if self._failed_starts >= max(4, 2 * self._settings.lanes):
-                self.failure = f"lanes do not start: {_text(value)}"
+                self.failure = ClusterLost(f"lanes do not start: {text_of(value)}", reason=NO_CLUSTER, hint="the nodes need the package backsweep, as here")
             else:
-                self._replace(lane, _text(value))
+                self._replace(lane, ClusterLost(text_of(value)))
 
     def _heard(self, lane: int, value: object) -> None:
-        if isinstance(value, str):
+        if isinstance(value, Place):
             self._queue.lane_heard(lane, time.monotonic())
         else:
-            self._replace(lane, _text(value))
+            self._replace(lane, ClusterLost(words_of(value)))
 
     # Lanes.
 
     def _start_lane(self) -> None:
         lane, self._next_lane = self._next_lane, self._next_lane + 1
         self._lanes[lane] = self._lane_class.remote()
+        self._starting.add(lane)
         self._queue.lane_starting(lane)
-        self._call(lane, "platform", (), lambda value: self._started(lane, value))
+        self._call(lane, "place", (), lambda value: self._started(lane, value))
 
-    def _replace(self, lane: int, cause: str) -> None:
+    def _replace(self, lane: int, cause: Error) -> None:
         """Safe to be told twice: both the queue and any of its calls may find out that a lane is lost."""
         self._queue.lane_lost(lane, cause)
         actor = self._lanes.pop(lane, None)
-        self._platforms.pop(lane, None)
+        self._starting.discard(lane)
         if actor is None:
             return
         with contextlib.suppress(Exception):
             ray.kill(actor)
         self._start_lane()
+        channel.send(self._sock, Lost(lane, cause.message))
 
     def _send_end(self, job: int, error: Error) -> None:
         channel.send(self._sock, Ended(job, error))
@@ -235,29 +261,6 @@ class Driver:
 
 def _event(then: Callable[[object], None], value: object) -> Event:
     return lambda: then(value)
-
-
-def _text(error: object) -> str:
-    """The first lines of an error: Ray's explain a lot."""
-    return f"{type(error).__name__}: {error}"[:600]
-
-
-def _start_ray(settings: Settings) -> None:
-    """`address` always: a bare init joins whatever it finds."""
-    if settings.address is not None:
-        ray.init(address=settings.address, log_to_driver=False, logging_level="ERROR", namespace=f"backsweep-{os.urandom(8).hex()}")
-        return
-    ray.init(
-        address="local",
-        num_cpus=settings.lanes,
-        num_gpus=0,
-        object_store_memory=settings.memory_bytes,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        _temp_dir=f"{settings.folder}/r",  # Ray opens it to everyone; the folder above stays ours alone
-        _node_ip_address="127.0.0.1",
-    )
 
 
 def _over() -> None:
@@ -292,15 +295,17 @@ def main(arguments: Sequence[str]) -> None:
     box: list[Driver] = []
     threading.Thread(target=_listen, args=(sock, events, lambda m, a: box[0].frame(m, a), settings.folder), daemon=True).start()
     try:
-        _start_ray(settings)
+        joining.begin(settings)
         box.append(Driver(sock, settings, events))
         box[0].run()
+        assert box[0].failure is not None
         channel.send(sock, Failed(box[0].failure))
     except (_Over, channel.Closed):
         pass
     except Exception as error:
+        cause = error if isinstance(error, Error) else ClusterLost(f"Ray failed: {text_of(error)}")
         with contextlib.suppress(channel.Closed):
-            channel.send(sock, Failed(_text(error)))
+            channel.send(sock, Failed(cause))
     with contextlib.suppress(Exception):
         ray.shutdown()
     del lock

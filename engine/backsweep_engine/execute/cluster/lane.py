@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import traceback
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
-from ...errors import ClusterLost, Error, Fault
+from ...errors import Error, Fault
 from ...plan.plan import Sweep
 from ..executor import Array
 from ..local import compute
+from .causes import OutOfMemory
+from .messages import Resources
 from .platform import numeric_platform, pin_threads
 
 _KEPT_SWEEPS = 64
+
+
+class Place(NamedTuple):
+    """Of a lane: its numeric platform, and the node it shares memory on."""
+
+    platform: str
+    node: str
 
 
 class Lane:
@@ -29,27 +38,31 @@ class Lane:
         self._sweeps: OrderedDict[str, Sweep] = OrderedDict()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator, unused-ignore]
-    def platform(self) -> str:
-        """The numeric platform; also the answer to a ping."""
-        return numeric_platform()
+    def place(self) -> Place:
+        """Also the answer to a ping."""
+        return Place(numeric_platform(), ray.get_runtime_context().get_node_id())
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator, unused-ignore]
     def cancel(self, attempts: tuple[int, ...]) -> None:
         self._cancelled.update(attempts)
 
-    def compute(self, attempt: int, key: str, sweep: list[Any], shared: tuple[Array, ...], rows: tuple[Array, ...], start: int, stop: int) -> Array | Error:
+    def compute(
+        self, attempt: int, key: str, sweep: list[Any], rows: tuple[Array, ...], start: int, stop: int, order: tuple[int, ...], *groups: tuple[Array, ...]
+    ) -> Array | Error:
         """The block's array, or the engine's error as a value (Ray would wrap a raised one).
 
-        `sweep`: a list holding the reference of the Sweep named `key`, fetched only if it is not kept.
+        `sweep`: a list holding the reference of the Sweep named `key`, fetched only if it is not kept. `groups`: views of the
+        object store, whose arrays at `order` are the shared inputs.
         """
         # Attempts come in order, so what was cancelled before this one will not be asked for again.
         self._cancelled = {number for number in self._cancelled if number >= attempt}
         try:
-            return compute(self._sweep(key, sweep), shared, rows, start, stop, lambda: attempt in self._cancelled)
+            held = [array for group in groups for array in group]
+            return compute(self._sweep(key, sweep), [held[i] for i in order], rows, start, stop, lambda: attempt in self._cancelled)
         except Error as error:
             return error
         except MemoryError:
-            return ClusterLost("a lane ran out of memory")
+            return OutOfMemory("the lane could not allocate")
         except Exception as error:
             # A pure function that raised will raise again: no retry, and the place is told.
             return Fault(f"a block raised {type(error).__name__}: {error}", window="".join(traceback.format_tb(error.__traceback__)[-3:]))
@@ -65,8 +78,14 @@ class Lane:
         return found
 
 
-def lane_class() -> Any:
-    """Lane as a Ray actor class. SPREAD: one node lost costs few lanes."""
+def lane_class(resources: Resources) -> Any:
+    """Lane as a Ray actor class. SPREAD: one node lost costs few lanes. `resources` are what a cluster places lanes by, and grows for."""
     return ray.remote(
-        num_cpus=1, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1}, enable_task_events=False
+        num_cpus=resources.cpus,
+        memory=resources.memory_bytes or None,
+        scheduling_strategy="SPREAD",
+        max_restarts=0,
+        max_task_retries=0,
+        concurrency_groups={"control": 1},
+        enable_task_events=False,
     )(Lane)

@@ -12,14 +12,27 @@ from ...plan.plan import Sweep
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """Of one lane, as Ray is told: cores, and bytes of memory (0: nothing is said)."""
+
+    cpus: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """First frame to the driver. `address` None: a Ray of our own; `folder`: its temporary directory. `parent`: process id of the sender."""
+    """First frame to the driver. `address` None: a Ray of our own; `folder`: its temporary directory. `parent`: process id of the sender.
+
+    `answer_seconds`: how long the address may be silent before it is said that no cluster is there.
+    """
 
     lanes: int
     memory_bytes: int
     address: str | None
+    resources: Resources
     folder: str
     start_seconds: float
+    answer_seconds: float
     parent: int
 
 
@@ -28,7 +41,7 @@ class Open:
     """A job: `todo` is (sweep, start, stop) of each block wanted. Arrays follow, each once.
 
     `shared[k]` and `given[k]`: positions among the arrays, for sweep k. `window`: how many blocks may be started and not
-    yet taken. `platform`: the numeric platform preferred, or with `pinned` the only one allowed.
+    yet taken. `platform`: the numeric platform, of which all its lanes must be.
     """
 
     job: int
@@ -38,7 +51,6 @@ class Open:
     todo: tuple[tuple[int, int, int], ...]
     window: int
     platform: str
-    pinned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +74,25 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From the driver, once: a first lane can work."""
+    """From the driver, once: lanes can work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """From the driver: a lane is no more, for this cause; another is being started."""
+
+    lane: int
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """From the driver: block number `block` of the job's `todo`; its array follows."""
+    """From the driver: block number `block` of the job's `todo`, by the lane `lane`, begun `attempts` times; its array follows."""
 
     job: int
     block: int
-    platform: str
+    lane: int
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +107,4 @@ class Ended:
 class Failed:
     """From the driver, last: it cannot go on."""
 
-    cause: str
+    cause: Error

@@ -7,7 +7,12 @@ a lane answers them in order, so the oldest one of a lane is the one it works on
 Rules. A block is delivered once: its first good answer counts. At most `window` blocks of a job are
 started and not yet taken, so a slow client slows the lanes. A block that fails is tried again, up to
 ATTEMPTS times; a lane that dies charges only the block it worked on, so that a block which kills lanes cannot
-use up the attempts of its neighbours. An engine error is a block's answer and ends the job. A job runs on lanes of one platform.
+use up the attempts of its neighbours. An engine error is a block's answer and ends the job. A job runs on lanes of its own platform only.
+
+A block that ran out of memory is not split: its bits come from the program of its whole width (CONTRACT B4), and two halves
+would have others; padded to that width they would need the memory of the whole. What can be had for the same bits is
+less company: from then on the block runs alone on a node, whose other lanes rest meanwhile. If that does not do, the job ends,
+and whoever asked may ask for smaller blocks, which is another plan.
 """
 
 from __future__ import annotations
@@ -17,7 +22,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ...errors import ClusterLost, Error
+from ...errors import NO_CLUSTER, ClusterLost, Error
+from .causes import OutOfMemory, given_up, skew
 
 ATTEMPTS = 4
 DEPTH = 2
@@ -67,7 +73,7 @@ class Replace:
     """The lane is lost (its blocks are already waiting again): end it and start another."""
 
     lane: int
-    cause: str
+    cause: Error
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class _Lane:
     """`platform` is None until the lane is ready. `flight`: attempt numbers, oldest first."""
 
     platform: str | None = None
+    node: str = ""
     flight: list[int] = field(default_factory=list)
     progress: float = 0.0
     heard: float = 0.0
@@ -102,17 +109,20 @@ class _Lane:
 
 @dataclass(slots=True)
 class _Job:
-    """`flying`: block -> its attempts. `untaken`: blocks delivered and not taken. `since`: when it last had a lane to use."""
+    """`flying`: block -> its attempts. `untaken`: blocks delivered and not taken. `since`: when it last had a lane to use.
+
+    `begun`: of blocks under way, how often. `alone`: blocks that ran out of memory -> node and lane of each time.
+    """
 
     sweeps: Sequence[int]
     window: int
     platform: str
-    pinned: bool
-    chosen: bool
     since: float
     waiting: deque[int]
     flying: dict[int, list[int]] = field(default_factory=dict)
     failures: dict[int, int] = field(default_factory=dict)
+    begun: dict[int, int] = field(default_factory=dict)
+    alone: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
     durations: dict[int, deque[float]] = field(default_factory=dict)
     untaken: int = 0
 
@@ -124,6 +134,8 @@ class Queue:
         self._lanes: dict[int, _Lane] = {}
         self._jobs: dict[int, _Job] = {}
         self._attempts: dict[int, _Attempt] = {}
+        self._quiet: dict[str, tuple[int, int]] = {}
+        """Nodes kept for one block, of a job, that runs alone."""
         self._next = 0
         self._actions: list[Action] = []
 
@@ -132,30 +144,29 @@ class Queue:
     def lane_starting(self, lane: int) -> None:
         self._lanes[lane] = _Lane()
 
-    def lane_ready(self, lane: int, platform: str) -> None:
+    def lane_ready(self, lane: int, platform: str, node: str) -> None:
         if lane in self._lanes:
-            self._lanes[lane].platform = platform
+            self._lanes[lane].platform, self._lanes[lane].node = platform, node
 
     def lane_heard(self, lane: int, now: float) -> None:
         """It answered a ping."""
         if lane in self._lanes:
             self._lanes[lane].heard = now
 
-    def lane_lost(self, lane: int, cause: str) -> bool:
-        """Its blocks wait again. False if that was known."""
+    def lane_lost(self, lane: int, cause: Error) -> None:
+        """Its blocks wait again. May be told twice."""
         if lane not in self._lanes:
-            return False
+            return
         flight = self._lanes.pop(lane).flight
         # Backwards, since each goes to the front of the waiting: the oldest is then the first again.
         for position, number in reversed(list(enumerate(flight))):
-            self._retry(number, cause if position == 0 else "")
-        return True
+            self._retry(number, cause if position == 0 else None)
 
     # What happened to jobs.
 
-    def open(self, job: int, sweeps: Sequence[int], window: int, platform: str, pinned: bool, now: float) -> None:
+    def open(self, job: int, sweeps: Sequence[int], window: int, platform: str, now: float) -> None:
         """A job of len(sweeps) blocks; sweeps[k]: the sweep of block k (blocks of one sweep take about equally long)."""
-        self._jobs[job] = _Job(sweeps, max(1, window), platform, pinned, pinned, now, deque(range(len(sweeps))))
+        self._jobs[job] = _Job(sweeps, max(1, window), platform, now, deque(range(len(sweeps))))
 
     def taken(self, job: int) -> None:
         if job in self._jobs:
@@ -174,8 +185,8 @@ class Queue:
 
     # What happened to attempts.
 
-    def finished(self, number: int, now: float) -> tuple[int, int] | None:
-        """(job, block) to deliver, or None if the block was delivered before or its job is gone."""
+    def finished(self, number: int, now: float) -> tuple[int, int, int] | None:
+        """(job, block, how often it was begun) to deliver, or None if the block was delivered before or its job is gone."""
         attempt = self._land(number, now)
         if attempt is None:
             return None
@@ -187,19 +198,21 @@ class Queue:
                 self._actions.append(Cancel(self._attempts[other].lane, (other,)))
         job.durations.setdefault(job.sweeps[attempt.block], deque(maxlen=_RECENT)).append(now - attempt.submitted)
         job.untaken += 1
+        job.alone.pop(attempt.block, None)
+        begun = job.begun.pop(attempt.block)
         if not job.waiting and not job.flying:
             del self._jobs[attempt.job]
-        return attempt.job, attempt.block
+        return attempt.job, attempt.block, begun
 
     def failed(self, number: int, error: Error, now: float) -> None:
-        """The lane answered with an error. ClusterLost counts as an attempt; any other engine error ends the job."""
+        """The lane answered with an error. ClusterLost and OutOfMemory count as an attempt; any other ends the job."""
         attempt = self._attempts.get(number)
         if attempt is None:
             return
-        if isinstance(error, ClusterLost):
+        if isinstance(error, ClusterLost | OutOfMemory):
             if attempt.lane in self._lanes:
                 self._lanes[attempt.lane].progress = self._lanes[attempt.lane].heard = now
-            self._retry(number, error.message)
+            self._retry(number, error)
         elif number in self._flying(attempt):
             self._end(attempt.job, error)
         self._land(number, now)
@@ -208,7 +221,8 @@ class Queue:
         """What to do now. To be asked after every event, and a few times a second without any."""
         self._watch(now)
         for key in list(self._jobs):
-            self._choose(key, now)
+            self._require_lanes(key, now)
+        self._let_go()
         self._hedge(now)
         while self._start_one(now):
             pass
@@ -236,7 +250,7 @@ class Queue:
             flying.remove(number)
         return attempt
 
-    def _retry(self, number: int, cause: str) -> None:
+    def _retry(self, number: int, cause: Error | None) -> None:
         """The attempt came to nothing: its block waits again unless another lane has it. No cause, no charge."""
         attempt = self._attempts.pop(number, None)
         if attempt is None:
@@ -248,11 +262,13 @@ class Queue:
         if job is None or number not in job.flying.get(attempt.block, ()):
             return
         job.flying[attempt.block].remove(number)
-        if cause:
+        if cause is not None:
             failures = job.failures[attempt.block] = job.failures.get(attempt.block, 0) + 1
+            if isinstance(cause, OutOfMemory):
+                job.alone.setdefault(attempt.block, []).append((lane.node if lane is not None else "", attempt.lane))
+                self._quiet = {node: kept for node, kept in self._quiet.items() if kept != (attempt.job, attempt.block)}
             if failures >= ATTEMPTS:
-                message = f"a block failed on {failures} attempts; the last: {cause}"
-                self._end(attempt.job, ClusterLost(message, hint="smaller blocks (block=) need less memory; the executor local needs no lanes"))
+                self._end(attempt.job, given_up(failures, cause))
                 return
         if not job.flying[attempt.block]:
             del job.flying[attempt.block]
@@ -267,31 +283,32 @@ class Queue:
             if not lane.flight:
                 continue
             if now - lane.heard >= SILENT_SECONDS and lane.pinged > lane.heard:
-                cause = f"the lane did not answer for {SILENT_SECONDS:g} s"
+                cause = ClusterLost(f"the lane did not answer for {SILENT_SECONDS:g} s")
                 self.lane_lost(key, cause)
                 self._actions.append(Replace(key, cause))
             elif now - max(lane.heard, lane.pinged) >= PING_SECONDS:
                 lane.pinged = now
                 self._actions.append(Ping(key))
 
-    def _choose(self, key: int, now: float) -> None:
-        """Gives a new job its platform: the preferred one if a lane has it, else the one most lanes have once all have started."""
+    def _require_lanes(self, key: int, now: float) -> None:
+        """Ends a job that waits for lanes which do not come, or are on other platforms."""
         job = self._jobs[key]
-        ready = [lane.platform for lane in self._lanes.values() if lane.platform is not None]
+        ready = sorted({lane.platform for lane in self._lanes.values() if lane.platform is not None})
         if job.platform in ready:
-            job.chosen, job.since = True, now
+            job.since = now
             return
-        starting = len(ready) < len(self._lanes)
-        waited = now - job.since
-        if starting and waited < PATIENCE_SECONDS:
+        starting = any(lane.platform is None for lane in self._lanes.values())
+        if now - job.since < PATIENCE_SECONDS and (starting or not ready):
             return
-        if ready and not job.chosen:
-            # Sorted, so that equal numbers give the same choice every time.
-            job.platform = max(sorted(set(ready)), key=ready.count)
-            job.chosen, job.since = True, now
-        elif ready or waited >= PATIENCE_SECONDS:
-            what = "no lane of the numeric platform this job began on is left" if ready else f"no lane was ready within {PATIENCE_SECONDS:g} s"
-            self._end(key, ClusterLost(what, got=", ".join(sorted(set(ready))), allowed=job.platform if ready else ""))
+        self._end(key, skew(job.platform, ready) if ready else ClusterLost(f"no lane was ready within {PATIENCE_SECONDS:g} s", reason=NO_CLUSTER))
+
+    def _let_go(self) -> None:
+        """Frees the nodes kept for a block that is done, or that have no lane left."""
+        nodes = {lane.node for lane in self._lanes.values()}
+        for node, (key, block) in list(self._quiet.items()):
+            job = self._jobs.get(key)
+            if job is None or block not in job.alone or node not in nodes:
+                del self._quiet[node]
 
     def _hedge(self, now: float) -> None:
         """Gives blocks that are overdue to a second lane with room."""
@@ -303,6 +320,8 @@ class Queue:
                 if len(self._flying(attempt)) != 1:
                     continue  # it has its hedge, or nobody wants it
                 job = self._jobs[attempt.job]
+                if attempt.block in job.alone:
+                    continue
                 known = job.durations.get(job.sweeps[attempt.block])
                 limit = max(HEDGE_SECONDS, HEDGE_FACTOR * statistics.median(known)) if known else HEDGE_BLIND_SECONDS
                 if now - max(attempt.submitted, lane.progress) < limit:
@@ -312,18 +331,49 @@ class Queue:
                     self._start(other, attempt.job, attempt.block, now)
 
     def _roomiest(self, platform: str, depth: int, excluded: int = -1) -> int | None:
-        """The lane of this platform with the fewest blocks in flight, if fewer than `depth`."""
-        open_lanes = [(len(v.flight), k) for k, v in self._lanes.items() if v.platform == platform and k != excluded and len(v.flight) < depth]
+        """The lane of this platform with the fewest blocks in flight, if fewer than `depth`. Not on a node kept for one block."""
+        open_lanes = [
+            (len(lane.flight), key)
+            for key, lane in self._lanes.items()
+            if lane.platform == platform and key != excluded and len(lane.flight) < depth and lane.node not in self._quiet
+        ]
         return min(open_lanes)[1] if open_lanes else None
+
+    def _solitary(self, key: int, block: int) -> int | None:
+        """The lane for a block that runs alone, once nothing else runs on its node: where it failed least, since nodes differ in memory."""
+        job = self._jobs[key]
+        failed = [node for node, _ in job.alone[block]]
+        node = next((node for node, kept in self._quiet.items() if kept == (key, block)), None)
+        if node is None:
+            busy: dict[str, int] = {}
+            for lane in self._lanes.values():
+                if lane.platform == job.platform and lane.node not in self._quiet:
+                    busy[lane.node] = busy.get(lane.node, 0) + len(lane.flight)
+            if not busy:
+                return None
+            node = min(busy, key=lambda name: (failed.count(name), busy[name], name))
+            self._quiet[node] = key, block
+        if any(lane.flight for lane in self._lanes.values() if lane.node == node):
+            return None
+        fit = [(job.alone[block].count((node, key)), key) for key, lane in self._lanes.items() if lane.node == node and lane.platform == job.platform]
+        return min(fit)[1] if fit else None
 
     def _start_one(self, now: float) -> bool:
         """Starts a block of the job with the fewest in flight. The last blocks are not queued behind others: a free lane may come first."""
-        eligible = [(len(j.flying), k) for k, j in self._jobs.items() if j.chosen and j.waiting and len(j.flying) + j.untaken < j.window]
+        eligible = [(len(j.flying), k) for k, j in self._jobs.items() if j.waiting and len(j.flying) + j.untaken < j.window]
         for _, key in sorted(eligible):
             job = self._jobs[key]
-            lane = self._roomiest(job.platform, DEPTH if len(job.waiting) > len(self._lanes) else 1)
+            for block in [b for b in job.alone if b in job.waiting]:
+                lane = self._solitary(key, block)
+                if lane is not None:
+                    job.waiting.remove(block)
+                    self._start(lane, key, block, now)
+                    return True
+            block = next((b for b in job.waiting if b not in job.alone), -1)
+            lane = self._roomiest(job.platform, DEPTH if len(job.waiting) > len(self._lanes) else 1) if block >= 0 else None
             if lane is not None:
-                self._start(lane, key, job.waiting.popleft(), now)
+                job.waiting.remove(block)
+                self._start(lane, key, block, now)
                 return True
         return False
 
@@ -335,4 +385,5 @@ class Queue:
         found.flight.append(number)
         self._attempts[number] = _Attempt(job, block, lane, now)
         self._jobs[job].flying.setdefault(block, []).append(number)
+        self._jobs[job].begun[block] = self._jobs[job].begun.get(block, 0) + 1
         self._actions.append(Start(number, lane, job, block))

@@ -65,9 +65,26 @@ def members(session: int) -> list[int]:
     return [pid for pid in _processes() if (stat := _stat(pid)) is not None and stat.session == session]
 
 
+def drivers(parent: int) -> list[int]:
+    """Process ids of the drivers the process started: each leads the session named after it."""
+    word = b"backsweep_engine.execute.cluster.driver"
+    return [pid for pid in _processes() if (stat := _stat(pid)) is not None and stat.parent == parent and word in _command(pid)]
+
+
+def lanes(session: int) -> list[int]:
+    """Process ids of the lanes among a session: Ray names its workers."""
+    return [pid for pid in members(session) if _command(pid)[:1] == [b"ray::Lane"]]
+
+
 def daemons(parent: int) -> list[int]:
     """Process ids of the parent's children without which its Ray cannot go on."""
     return [pid for pid in _processes() if (stat := _stat(pid)) is not None and stat.parent == parent and stat.name in ("raylet", "gcs_server")]
+
+
+def raylets(socket: str) -> list[int]:
+    """Process ids of the raylets that listen on this Unix socket; it stands in their command line."""
+    word = b"--raylet_socket_name=" + os.fsencode(socket)
+    return [pid for pid in _processes() if word in _command(pid)]
 
 
 def alive(pid: int) -> bool:
@@ -99,6 +116,13 @@ class _Stat(NamedTuple):
 
 def _processes() -> list[int]:
     return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()] if sys.platform.startswith("linux") else []
+
+
+def _command(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _stat(pid: int) -> _Stat | None:

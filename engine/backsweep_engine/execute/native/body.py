@@ -209,10 +209,11 @@ class Body:
         """All outputs at elements i, i + 1, ... of the row. `until`: the first not wanted, "" if all are and nothing is out of reach."""
         values: dict[tuple[int, int], str] = {}
         masks: dict[tuple[int, int], str] = {}
-        for k, ref in enumerate(self.graph.outputs):
+        nodes = [self.graph.nodes[ref.node].operands[0].node if op else ref.node for ref, op in zip(self.graph.outputs, self.space.reduced, strict=True)]
+        # Everything is read before anything is written, since an output may be an input (region.py).
+        found = [self._value(node, 0, i, until, values, masks) for node in nodes]
+        for k, (node, value) in enumerate(zip(nodes, found, strict=True)):
             op = self.space.reduced[k]
-            node = self.graph.nodes[ref.node].operands[0].node if op else ref.node
-            value = self._value(node, 0, i, until, values, masks)
             mask = self._mask(0, self.space.extents[node], i, until, masks) if until else ""
             if k in self.sums.places:
                 self.sums.add(k, value, mask, part)

@@ -6,13 +6,15 @@ arrays, other loops within them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ...errors import Cancelled
 from ...graph import Graph, Node, Type
+from ...plan.memory import places
 from ...transforms.expand import expand
 from ..executor import Array, Stop, never
 from .assembly import Assembly
@@ -42,8 +44,19 @@ class CompiledLoop:
     length: int
     trips: int
 
-    def __call__(self, operands: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
+    @property
+    def scratch_bytes(self) -> int:
+        return places(self.scratch)[-1]
+
+    def within(self, memory: Array) -> Callable[..., bool]:
+        """The same with its scratch in this memory, at least `scratch_bytes` of it. One call at a time."""
+        arrays = [np.ndarray(t.shape, t.dtype, memory, at) for t, at in zip(self.scratch, places(self.scratch), strict=False)]
+        return partial(self, scratch=arrays)
+
+    def __call__(self, operands: Sequence[Array], outputs: Sequence[Array], stop: Stop = never, scratch: Sequence[Array] | None = None) -> bool:
         """`operands` and `outputs`: the node's, C-contiguous and apart."""
+        if scratch is None:
+            scratch = [np.empty(t.shape, t.dtype) for t in self.scratch]
         most, x, results = self.length, operands, outputs[self.searching :]
         if self.counted:
             most, x = int(operands[0]), operands[1:]
@@ -54,7 +67,7 @@ class CompiledLoop:
         if self.searching or most < self.length:
             for stacked in results[self.carries :]:
                 stacked.fill(0)
-        arrays = (*map(np.asarray, x[self.carries :]), *results, *outputs[: self.searching], *[np.empty(t.shape, t.dtype) for t in self.scratch])
+        arrays = (*map(np.asarray, x[self.carries :]), *results, *outputs[: self.searching], *scratch)
         made = 0
         while made < most or self.searching:
             if stop():

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Protocol
 from ...graph import Graph, Node, Type
 from ...plan.plan import Tier
 from ..executor import Array, Stop
-from .loop import compile_loop
+from .loop import CompiledLoop, compile_loop
 from .region import Kernel, compile_region
-from .small import compile_small
+from .small import Small, compile_small
 
 _log = logging.getLogger("backsweep")
 
@@ -28,6 +28,10 @@ class Compiled(Protocol):
         ...
 
 
+Bound = Callable[[Array], Compiled]
+"""What works in memory of its own once it is given some: the same that the NumPy tier would work in there."""
+
+
 class Part(Protocol):
     def bind(self, memory: Array, warm: bool = ...) -> Run: ...
 
@@ -35,11 +39,11 @@ class Part(Protocol):
 class Falling(NamedTuple):
     """Compiled code, and the part of the NumPy tier that takes over where it gives up."""
 
-    code: Compiled
+    within: Bound
     part: Part
 
     def bind(self, memory: Array, warm: bool = True) -> Run:
-        code, part = self
+        code, part = self.within(memory), self.part
 
         def run(inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop) -> None:
             if not code(inputs, outputs, stop):
@@ -48,22 +52,22 @@ class Falling(NamedTuple):
         return run
 
 
-def whole_code(graph: Graph, tier: Tier) -> Compiled | None:
-    """Of an expanded graph that is small scalar work, or one region; its outputs are apart from all else."""
-    small: Compiled | None = _tried(tier, compile_small, graph)
-    if small is not None:
+def whole_code(graph: Graph, tier: Tier, room: int) -> Compiled | None:
+    """Of an expanded graph that is small scalar work, or one region; its outputs are apart from all else. `room`: bytes promised besides."""
+    small: Small | None = _tried(tier, compile_small, graph)
+    if small is not None and small.scratch_bytes <= room:
         return small
     kernel: Kernel | None = _tried(tier, compile_region, graph)
     return kernel.apart if kernel is not None else None
 
 
-def region_code(graph: Graph, tier: Tier) -> Compiled | None:
-    code: Compiled | None = _tried(tier, compile_region, graph)
-    return code
+def region_code(graph: Graph, tier: Tier) -> Bound | None:
+    code: Kernel | None = _tried(tier, compile_region, graph)
+    return None if code is None else lambda memory: code
 
 
-def loop_code(node: Node, types: Sequence[Type], tier: Tier) -> Compiled | None:
-    code: Compiled | None = _tried(tier, compile_loop, node, types)
+def loop_code(node: Node, types: Sequence[Type], tier: Tier) -> CompiledLoop | None:
+    code: CompiledLoop | None = _tried(tier, compile_loop, node, types)
     return code
 
 

@@ -38,11 +38,12 @@ class Kernel:
     constants: tuple[Array, ...]
     identities: tuple[object, ...]
     calls: tuple[tuple[int, int, int, int], ...]
-    in_place: bool
+    in_place: tuple[frozenset[int], ...]
+    """for each input, the outputs that may be the very same array"""
 
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
         reach = [_reach(y) for y in outputs]
-        return self.apart([_apart(x, reach, self.in_place) for x in inputs], outputs, stop)
+        return self.apart([_apart(x, reach, same) for x, same in zip(inputs, self.in_place, strict=True)], outputs, stop)
 
     def apart(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
         """The same for inputs that are known to be C-contiguous and to overlap no output."""
@@ -62,13 +63,13 @@ def _reach(x: Array) -> tuple[int, int]:
     return start, start + x.nbytes
 
 
-def _apart(x: Array, outputs: Sequence[tuple[int, int]], in_place: bool) -> Array:
+def _apart(x: Array, outputs: Sequence[tuple[int, int]], in_place: frozenset[int]) -> Array:
     """The input C-contiguous, and a copy where it overlaps an output other than as that very array."""
     if not (isinstance(x, np.ndarray) and x.flags.c_contiguous):
         return np.array(x, order="C")  # NumPy's scalars among them, which are no arrays in memory
     start, end = _reach(x)
-    for low, high in outputs:
-        if start < high and low < end and not (in_place and (start, end) == (low, high)):
+    for k, (low, high) in enumerate(outputs):
+        if start < high and low < end and not (k in in_place and (start, end) == (low, high)):
             return np.array(x, order="C")
     return x
 
@@ -107,7 +108,11 @@ def _calls(space: Space, lanes: int) -> tuple[tuple[int, int, int, int], ...]:
     return tuple([(r, min(r + step, space.rows), 0, space.row) for r in range(0, space.rows, step)])
 
 
-def _in_place(space: Space) -> bool:
-    """Whether an output may be an input: every array is walked alike, element by element."""
-    plain = all(w == space.walks[0] and w.inner == 1 for w in space.walks) and not any(space.reduced)
-    return plain and not any(n.op in ("slice", "pad") for n in space.graph.nodes)
+def _in_place(space: Space) -> tuple[frozenset[int], ...]:
+    """Which outputs each input may be: those walked alike, element by element, since a vector of all inputs is read before any is written."""
+    arity, count = space.graph.arity, len(space.places)
+    if any(n.op in ("slice", "pad") for n in space.graph.nodes):
+        return (frozenset(),) * arity
+    outputs = [(k, walk) for k, walk in enumerate(space.walks[count:]) if not space.reduced[k] and walk.inner == 1]
+    same = [frozenset([k for k, walk in outputs if walk == space.walks[n]]) for n in range(arity)]
+    return tuple(same)

@@ -35,9 +35,13 @@ class Small:
     scratch: tuple[Type, ...]
     held: bool
 
+    @property
+    def scratch_bytes(self) -> int:
+        return sum(t.nbytes for t in self.scratch)
+
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop = never) -> bool:
-        """Both in the graph's order, of its types, C-contiguous and apart. `stop` is not asked: it is over before."""
-        arrays = (*[x if isinstance(x, np.ndarray) else np.array(x) for x in inputs], *outputs, *[np.empty(t.shape, t.dtype) for t in self.scratch])
+        """Both in the graph's order, arrays of its types, C-contiguous and apart. `stop` is not asked: it is over before."""
+        arrays = (*inputs, *outputs, *[np.empty(t.shape, t.dtype) for t in self.scratch]) if self.scratch else (*inputs, *outputs)
         return not (self.code.held if self.held else self.code.free)(id(arrays))
 
 

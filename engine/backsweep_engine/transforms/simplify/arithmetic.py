@@ -81,7 +81,7 @@ def _merged(x: Sequence[Term], sign: int) -> Term | None:
 
 @rule("multiply", of=["constant", "negative", "multiply", *VIEWS])
 def multiply(node: Node, x: Sequence[Term]) -> Term | None:
-    """x * 1 = x; x * -1 = -x; x c = c x; c (d x) = (c d) x; -x y = -(x y), c (-x) = (-c) x. (x * 0 stays: it is NaN where x is not finite.)"""
+    """x * 1 = x; x * -1 = -x; x c = c x; c (d x) = (c d) x; c (d x y) = (c d) x y; -x y = -(x y), c (-x) = (-c) x. (x * 0 stays, which may be NaN.)"""
     a, b = x
     if a.dtype.kind != "f":
         return b if is_number(a, 1) else a if is_number(b, 1) else None
@@ -102,7 +102,23 @@ def multiply(node: Node, x: Sequence[Term]) -> Term | None:
     d, inner = _factor(b)
     if inner.ref != b.ref:
         return _times(c * d, inner) if _normal(c * d) else None
-    return _onto_the_smaller(c, b)
+    found = _into_a_product(c, b)
+    return _onto_the_smaller(c, b) if found is None else found
+
+
+@rule("multiply", of=["sin", "cos"])
+def double_angle(node: Node, x: Sequence[Term]) -> Term | None:
+    """(x sin a) cos a = x (sin a cos a), and with the two exchanged: half the sine of 2 a, which takes one function where tiles are computed."""
+    for k in (0, 1):
+        angle, rest = x[k], x[1 - k]
+        if maker(angle).op not in ("sin", "cos") or maker(rest).op != "multiply":
+            continue
+        other = "cos" if maker(angle).op == "sin" else "sin"
+        for j in (0, 1):
+            factor = operand(rest, j)
+            if maker(factor).op == other and maker(factor).operands == maker(angle).operands:
+                return made("multiply", operand(rest, 1 - j), made("multiply", *((factor, angle) if other == "sin" else (angle, factor))))
+    return None
 
 
 def _under_views(x: Term) -> tuple[list[Node], Term]:
@@ -137,6 +153,21 @@ def _constants_meet(op: str, a: Term, b: Term) -> Term | None:
     if abs(c * d) > 1 or abs(c * d) < SMALL:
         return None
     return made(op, x, _onto(c * d, y)) if op == "scale" or _stored(y) <= _stored(x) else made(op, _onto(c * d, x), y)
+
+
+def _into_a_product(c: Any, product: Term) -> Term | None:
+    """c ((d x) y) = (c d) (x y) for 1 <= |c d| <= 1 / SMALL, ((c d) x) y for SMALL <= |c d| < 1; x y is then about as large as the result."""
+    if maker(product).op != "multiply":
+        return None
+    for k in (0, 1):
+        d, x = _factor(operand(product, k))
+        y = operand(product, 1 - k)
+        if x.ref == operand(product, k).ref or not _normal(c * d) or not SMALL <= abs(c * d) <= 1 / SMALL:
+            continue
+        if abs(c * d) >= 1:
+            return _times(c * d, made("multiply", y, x) if k else made("multiply", x, y))
+        return made("multiply", y, _times(c * d, x)) if k else made("multiply", _times(c * d, x), y)
+    return None
 
 
 def _stored(x: Term) -> int:

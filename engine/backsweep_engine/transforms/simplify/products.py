@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ...graph import Node
 from ...ops.term import Term
 from .rules import attribute, full, made, maker, number, operand, rule, scalar
-from .shapes import reshaped, spread
+from .shapes import permuted, reshaped, spread
 
 THIN = 8
 """Products over at most so many terms are joined: they cost no more than writing their results."""
@@ -28,8 +28,8 @@ def sum_of_views(node: Node, x: Sequence[Term]) -> Term | None:
     if inner.op == "transpose":
         order = attribute(inner, "axes")
         rest = [order[a] for a in range(len(order)) if a not in axes]
-        if rest == sorted(rest):
-            return made("sum", operand(x[0]), axes=tuple(sorted(order[a] for a in axes)))
+        total = made("sum", operand(x[0]), axes=tuple(sorted(order[a] for a in axes)))
+        return permuted(total, [sorted(rest).index(a) for a in rest])
     return None
 
 
@@ -56,6 +56,22 @@ def sum_of_broadcast(node: Node, x: Sequence[Term]) -> Term | None:
     summed = made("sum", aligned, axes=dense) if dense else aligned
     once = reshaped(summed, tuple(d for a, d in enumerate(lengths) if a not in axes))
     return spread(made("multiply", number(once, copies), once), node.types[0].shape)
+
+
+@rule("sum", of=["matmul"])
+def sum_of_products(node: Node, x: Sequence[Term]) -> Term | None:
+    """sum_t A_t @ B_t = [A_1 A_2 ...] @ [B_1; B_2; ...]: products that are added up are one product; up to rounding."""
+    axes, stack = attribute(node, "axes"), x[0].ndim - 2
+    summed, kept = [a for a in axes if a < stack], [a for a in range(stack) if a not in axes]
+    if not summed or maker(x[0]).op != "matmul" or 0 in x[0].shape:
+        return None
+    a, b = operand(x[0]), operand(x[0], 1)
+    rows, columns = (*kept, stack, *summed, stack + 1), (*kept, *summed, stack, stack + 1)
+    lead, inner = tuple(a.shape[k] for k in kept), a.shape[-1] * math.prod(a.shape[k] for k in summed)
+    left, right = reshaped(permuted(a, rows), (*lead, a.shape[-2], inner)), reshaped(permuted(b, columns), (*lead, inner, b.shape[-1]))
+    product = made("matmul", left, right)
+    rest = tuple([len(kept) + k - stack for k in axes if k >= stack])
+    return made("sum", product, axes=rest) if rest else product
 
 
 @rule("max", "min", of=["broadcast"])

@@ -39,8 +39,9 @@ def simpler(node: Node, operands: Sequence[Term]) -> Term | None:
     """What the first rule that fits puts in the place of the node; None if none fits. Of nodes with one result."""
     if not operands or len(node.types) != 1:
         return None
-    makers = {maker(x).op for x in operands}
-    found = _fold(node, operands) if makers == _CONSTANT else None
+    nodes = operands[0].builder.nodes
+    makers = [nodes[x.ref.node].op for x in operands]
+    found = _fold(node, operands) if makers.count("constant") == len(makers) else None
     if found is None:
         for f, of in RULES.get(node.op, ()):
             if of and of.isdisjoint(makers):
@@ -74,7 +75,6 @@ def _constant(builder: Builder, value: np.ndarray[Any, Any]) -> Term:
     return constant(builder, value.ravel()[0], value.shape, value.dtype) if alike else constant(builder, value)
 
 
-_CONSTANT = {"constant"}
 _EVERYWHERE = frozenset(
     ("add", "subtract", "multiply", "divide", "negative", "scale", "reciprocal", "square", "sqrt", "exp", "log", "power", "sign", "abs", "where", "cast")
     + ("less", "less_equal", "equal", "not_equal", "integer_power")

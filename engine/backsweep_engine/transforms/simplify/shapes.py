@@ -221,21 +221,36 @@ def of_one(node: Node, x: Sequence[Term]) -> Term | None:
 
 @rule("add", of=["pad"])
 def apart(node: Node, x: Sequence[Term]) -> Term | None:
-    """Two arrays padded with zeros where the other one stands are concatenated: x + 0 = x."""
-    first, second = maker(x[0]), maker(x[1])
-    if first.op != "pad" or second.op != "pad":
+    """Two arrays padded with zeros, one beginning where the other one ends, are concatenated, also within a longer sum: x + 0 = x."""
+    joined = _side_by_side(x[0], x[1])
+    if joined is not None:
+        return joined
+    for k, more in ((0, x[1]), (1, x[0])):
+        if maker(x[k]).op == "add" and maker(more).op == "pad":
+            for i in (0, 1):
+                joined = _side_by_side(operand(x[k], i), more)
+                if joined is not None:
+                    return made("add", operand(x[k], 1 - i), joined)
+    return None
+
+
+def _side_by_side(x: Term, y: Term) -> Term | None:
+    """x + y, both padded along one axis, the same, with what is not 0 in the one next to that in the other."""
+    if maker(x).op != "pad" or maker(y).op != "pad":
         return None
-    a, b = operand(x[0]), operand(x[1])
-    pads: list[Any] = [{name: attribute(n, name) for name in ("low", "high", "interior")} for n in (first, second)]
-    if any(any(p["interior"]) for p in pads):
-        return None
-    axes = [c for c in range(a.ndim) if any((p["low"][c], p["high"][c]) != (0, 0) for p in pads)]
-    if len(axes) != 1:
+    pads: list[Any] = [{name: attribute(maker(t), name) for name in ("low", "high", "interior")} for t in (x, y)]
+    axes = [c for c in range(x.ndim) if any((p["low"][c], p["high"][c]) != (0, 0) for p in pads)]
+    if len(axes) != 1 or any(any(p["interior"]) for p in pads):
         return None
     (axis,) = axes
-    (low_a, high_a), (low_b, high_b) = ((p["low"][axis], p["high"][axis]) for p in pads)
-    if low_a == 0 and high_b == 0 and low_b == a.shape[axis] and high_a == b.shape[axis]:
-        return made("concat", a, b, axis=axis)
-    if low_b == 0 and high_a == 0 and low_a == b.shape[axis] and high_b == a.shape[axis]:
-        return made("concat", b, a, axis=axis)
-    return None
+    ((low, a), (high, b)) = sorted(((p["low"][axis], operand(t)) for p, t in zip(pads, (x, y), strict=True)), key=lambda part: part[0])
+    if low < 0 or low + a.shape[axis] != high or high + b.shape[axis] > x.shape[axis] or not (a.size and b.size):
+        return None
+    both = made("concat", *_pieces(a, axis), *_pieces(b, axis), axis=axis)
+    around = [tuple([n if c == axis else 0 for c in range(x.ndim)]) for n in (low, x.shape[axis] - high - b.shape[axis])]
+    return both if both.type == x.type else made("pad", both, low=around[0], high=around[1], interior=(0,) * x.ndim)
+
+
+def _pieces(x: Term, axis: int) -> list[Term]:
+    node = maker(x)
+    return [operand(x, k) for k in range(len(node.operands))] if node.op == "concat" and attribute(node, "axis") == axis else [x]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...graph import Graph, Ref
 from ...ops.op import Partials, Structured, lookup
+from ...stopping import paced
 from ..expand import expand
 from ..rewrite import reached
 from .known import Array, Known
@@ -58,7 +59,7 @@ def effort(graph: Graph, moving: Sequence[bool]) -> int:
     """Elements passed over."""
     mask = reached(graph, [i for i, m in enumerate(moving) if m])
     total = 0
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         if not mask[i]:
             continue
@@ -78,7 +79,7 @@ def propagate(known: Known, given: Sequence[Dependence]) -> list[Dependence]:
     dying: dict[int, list[int]] = {}
     for value, reader in last.items():
         dying.setdefault(reader, []).append(value)
-    for i in range(graph.arity, len(graph.nodes)):
+    for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
         operands = tuple([values.get(ref) for ref in node.operands])
         if any(rows is not None for rows in operands):

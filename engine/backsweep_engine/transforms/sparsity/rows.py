@@ -151,6 +151,8 @@ def _unions(sets: Sets, pairs: Ints) -> tuple[Sets, Ints]:
 
 def added(rows: Rows, target: Ints, source: Ints, size: int) -> Rows:
     """`size` rows, of which target[k] is the union of rows[source[k]] over all k: a product with a matrix of zeros and ones."""
+    if size == 1 and source.size:
+        return _all_added(rows.sets, rows.of[source])
     from scipy.sparse import csr_array
 
     sets, number = rows.sets, rows.of[source]
@@ -177,6 +179,19 @@ def added(rows: Rows, target: Ints, source: Ints, size: int) -> Rows:
         sets, made = _numbered(sets, product, made, fit)
     of[many] = made
     return Rows(of, sets)
+
+
+def _all_added(sets: Sets, numbers: Ints) -> Rows:
+    """One row, the union of all of these sets. (A product with a full matrix asks for it first: importing SciPy would take longer than all else.)"""
+    seen, asked = np.zeros(sets.columns, bool), np.zeros(sets.count, bool)
+    asked[numbers] = True
+    seen[sets.pick(np.flatnonzero(asked))[1]] = True
+    if asked[FULL] or seen.all():
+        return Rows(np.full(1, FULL), sets)
+    (columns,) = np.nonzero(seen)
+    if not columns.size:
+        return Rows(np.full(1, EMPTY), sets)
+    return Rows(np.full(1, sets.count), sets.extended(np.array([0, columns.size]), columns))
 
 
 def _fitting(bound: Ints, columns: int) -> Ints:

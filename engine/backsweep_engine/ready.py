@@ -1,0 +1,104 @@
+"""A Work ready to be called: what depends on types only is decided when it is made, a call does the rest.
+
+A plan without sweeps is its `once` and nothing more: a call runs it and looks over what came out. Of any
+other plan the events are delivered and collected. Whoever edits it: nothing here computes or
+chooses; what is slow and the same at every call belongs outside the inner functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+
+from .answer import Answer, Collected, Work, apart, deliver, notes_on, require_held
+from .execute.executor import Array, Block, Executor, Stop, Values
+from .execute.nonfinite import is_finite
+from .plan.make import require_within
+from .plan.plan import Axis
+from .query import Check
+
+Told = Callable[[int, int], None]
+"""Called with (blocks done, blocks in all)."""
+
+
+Ready = Callable[[Sequence[Array], Stop, Told | None], list[Answer]]
+"""`ready(values, stop, told)` -> whole answers, one for each query. May be called by several threads at once."""
+
+
+def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapping[str, Array]) -> Ready:
+    """`names`: of the values that come with each call, in order: inputs, and seeds by `seed_name`; `bound`: the other inputs,
+    which nobody writes to. Values are C-contiguous arrays of the request's types. Raises OverBudget.
+    """
+    require_within(work.promise, work.budget)
+    require_held(work)
+    if work.plan.sweeps or any(isinstance(ask.query, Check) for ask in work.request.asks):
+        return _delivering(work, executor, names, bound)
+    once, pick, total = executor.once(work.plan), _picking(names, tuple(bound), work.plan.once.input_names), work.promise.blocks
+    new = tuple.__new__
+    held, bound_ids, several = tuple(bound.values()), frozenset(map(id, bound.values())), len(names) + len(bound) > 1
+    # Parts are in the order of queries, and within one in their own.
+    parts = [[p.output for p in work.plan.parts if p.query == k] for k in range(len(work.request.asks))]
+    single = parts == [[k] for k in range(len(work.plan.once.outputs))]
+
+    def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Answer]:
+        if several:
+            values = _apart(values, names, bound, bound_ids)
+        outputs = once(values if pick is None else pick((*values, *held)), stop)
+        if told is not None:
+            told(total, total)
+        for output in outputs:
+            if not is_finite(output):
+                return _noted(work, {**bound, **dict(zip(names, values, strict=True))}, parts, outputs, stop)
+        # As Answer(arrays) does it, at a third of the cost.
+        if single:
+            return [new(Answer, ((output,), None, (), None)) for output in outputs]
+        return [new(Answer, (tuple([outputs[k] for k in part]), None, (), None)) for part in parts]
+
+    return ready
+
+
+def _apart(values: Sequence[Array], names: Sequence[str], bound: Mapping[str, Array], bound_ids: frozenset[int]) -> Sequence[Array]:
+    """As `apart` does it: arrays that own their memory share it only if they are one, so that it need seldom be asked."""
+    seen = set(bound_ids)
+    for value in values:
+        if not value.flags.owndata or id(value) in seen:
+            found = apart({**bound, **dict(zip(names, values, strict=True))})
+            return [found[name] for name in names]
+        seen.add(id(value))
+    return values
+
+
+def _noted(work: Work, values: Values, parts: Sequence[Sequence[int]], outputs: Sequence[Array], stop: Stop) -> list[Answer]:
+    """The answers with a note on each part that is not finite."""
+    answers = []
+    for query, part in enumerate(parts):
+        bad = [(k, outputs[at]) for k, at in enumerate(part) if not is_finite(outputs[at])]
+        notes = [note for k, array in bad for note in notes_on(work, values, Block(query, k, Axis.WHOLE, 0, 1, array), stop)]
+        answers.append(Answer(tuple([outputs[at] for at in part]), notes=tuple(notes)))
+    return answers
+
+
+def _delivering(work: Work, executor: Executor, names: Sequence[str], bound: Mapping[str, Array]) -> Ready:
+    def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Answer]:
+        collected = Collected(work)
+        done, total = 0, work.promise.blocks
+        for event in deliver(work, {**bound, **dict(zip(names, values, strict=True))}, executor, stop):
+            collected.add(event)
+            if isinstance(event, Block):
+                done += event.stop > event.start
+                if told is not None:
+                    told(min(done, total), total)
+        return collected.answers()
+
+    return ready
+
+
+def _picking(given: Sequence[str], bound: Sequence[str], wanted: Sequence[str]) -> Callable[[Sequence[Array]], Sequence[Array]] | None:
+    """What takes the wanted, by name, out of the given and the bound; None where they are the given."""
+    if tuple(given) == tuple(wanted):
+        return None
+    there = [*given, *bound]
+    places = [there.index(name) for name in wanted]
+    if len(places) == 1:
+        return lambda arrays: (arrays[places[0]],)
+    return itemgetter(*places) if places else lambda arrays: ()

@@ -1,0 +1,228 @@
+"""A Ray of several nodes on loopback, seen from outside: what runs where, and signals to it.
+
+All of it is one session of processes (host.py leads it), so that nothing survives `close`. A node is its raylet and what descends from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backsweep_engine.execute.cluster import session
+
+from .waiting import wait_until
+
+ANSWER_SECONDS = 60.0
+CPUS = (0, 1, 1)
+"""Of each node: the head, where drivers live, has no place for lanes."""
+
+
+def command(pid: int) -> bytes:
+    """The process's command line; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = entry.read_text()
+        except OSError:
+            continue
+        state, parent = text[text.rindex(")") + 2 :].split()[:2]
+        if int(parent) == pid and state not in "ZX":
+            found.append(int(entry.parent.name))
+    return found
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that descends from it."""
+    found = [pid]
+    for one in found:
+        found += children(one)
+    return found
+
+
+def lanes_among(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if command(pid).startswith(b"ray::Lane")]
+
+
+def signal_all(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def listening(pids: list[int]) -> list[int]:
+    """The TCP ports these processes listen on."""
+    sockets: set[str] = set()
+    for pid in pids:
+        try:
+            sockets |= {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        except OSError:
+            continue
+    inodes = {name[8:-1] for name in sockets if name.startswith("socket:[")}
+    ports = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and words[9] in inodes:
+                ports.append(int(words[1].rpartition(":")[2], 16))
+    return sorted(ports)
+
+
+@dataclass(slots=True)
+class Node:
+    """`raylet`: its process. `others`: of the head, the daemons beside it, by name."""
+
+    raylet: int
+    others: dict[str, list[int]] = field(default_factory=dict)
+
+    def processes(self) -> list[int]:
+        return family(self.raylet) + [pid for pids in self.others.values() for pid in pids]
+
+    def lanes(self) -> list[int]:
+        return lanes_among(family(self.raylet))
+
+
+class Machines:
+    """Running from its making until `close`. `folder`: where Ray writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._token = secrets.token_hex(32)
+        self._folder = folder
+        (folder / "ray").mkdir()  # Ray notes there which cluster is the newest
+        self._begin(port=0)
+
+    def _begin(self, port: int) -> None:
+        self.nodes: list[Node] = []
+        self.address = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "fault.host", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **self.environment()},
+            cwd=self._folder,
+            start_new_session=True,
+        )
+        try:
+            for cpus in CPUS:
+                self.add(cpus)
+        except BaseException:
+            self.close()
+            raise
+
+    def environment(self) -> dict[str, str]:
+        """What whoever joins must have too."""
+        return {
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self._token,
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so it listens on loopback only
+            # A node that dies while others fetch an array from it is given up after this; by itself Ray waits 10 s, then 20 s more.
+            "RAY_object_manager_pull_timeout_ms": "1000",
+            "RAY_TMPDIR": str(self._folder),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+
+    @property
+    def head(self) -> Node:
+        return self.nodes[0]
+
+    @property
+    def gcs(self) -> int:
+        (pid,) = self.head.others["gcs_server"]
+        return pid
+
+    def add(self, cpus: int = 1) -> Node:
+        told = self._ask(f"add {cpus}")
+        self.address = told.pop("address")
+        (raylet,) = told.pop("raylet")
+        node = Node(raylet, told)
+        self.nodes.append(node)
+        return node
+
+    def state(self) -> dict[str, Any]:
+        """See host.py. Needs a living GCS."""
+        return self._ask("state")
+
+    def working(self) -> Iterator[Node]:
+        """The nodes with a living raylet that have lanes, the head apart."""
+        return (node for node in self.nodes[1:] if session.alive(node.raylet) and node.lanes())
+
+    def lanes(self) -> list[int]:
+        return lanes_among(session.members(self._process.pid))
+
+    def kill(self, node: Node) -> None:
+        """As a machine that loses power: all of it at once."""
+        pids = node.processes()
+        signal_all(pids, signal.SIGSTOP)  # so that none has time to notice the others' end
+        signal_all(pids, signal.SIGKILL)
+
+    def mend(self) -> None:
+        """A new node for each that is gone."""
+        for node in list(self.nodes[1:]):
+            if not session.alive(node.raylet):
+                signal_all(node.processes(), signal.SIGKILL)
+                self.nodes.remove(node)
+                self.add()
+
+    def kill_all(self) -> None:
+        """The whole of it, as `kill` does."""
+        pids = session.members(self._process.pid)
+        signal_all(pids, signal.SIGSTOP)
+        signal_all(pids, signal.SIGKILL)
+
+    def revive(self) -> None:
+        """A new cluster at the address of the one before, which is ended."""
+        port = int(self.address.rpartition(":")[2])
+        if left := self.close():
+            raise AssertionError(f"the cluster before left {left}")
+        self._begin(port)
+
+    def close(self) -> list[str]:
+        """Ends all of it; what is then still there."""
+        ports = listening(session.members(self._process.pid))
+        session.kill(self._process.pid)
+        self._process.wait(10)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        left: Callable[[], list[int]] = lambda: session.members(self._process.pid)
+        wait_until(lambda: not left() and not open_ports() & set(ports), 10)
+        return [f"process {pid}" for pid in left()] + [f"port {port}" for port in ports if port in open_ports()]
+
+    def _ask(self, line: str) -> dict[str, Any]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(line + "\n")
+        stdin.flush()
+        ready, _, _ = select.select([stdout], [], [], ANSWER_SECONDS)
+        answer = stdout.readline() if ready else ""
+        if not answer:
+            raise AssertionError(f"the host of Ray's nodes did not answer `{line}` within {ANSWER_SECONDS:g} s")
+        told: dict[str, Any] = json.loads(answer)
+        return told
+
+
+def open_ports() -> set[int]:
+    """All TCP ports that are listened on here."""
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return {int(words[1].rpartition(":")[2], 16) for words in lines if words[3] == "0A"}
