@@ -90,7 +90,7 @@ def by_scipy(model: Model, x: Array, c: Array, gradient: Array, seed: int) -> bo
     many = len(x) > 1000
     options: dict[str, Any] = {"direction": "random", "rng": seed} if many else {}
     error = check_grad(lambda z: float(model.value(np, z, c)), lambda z: gradient.astype(float), x.astype(float), **options)
-    return bool(error <= SCIPY_PASSES * max(1.0, float(np.linalg.norm(gradient))))
+    return bool(np.isfinite(error) and error <= SCIPY_PASSES * max(1.0, float(np.linalg.norm(gradient))))
 
 
 @dataclass(frozen=True, slots=True)

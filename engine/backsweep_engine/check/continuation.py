@@ -32,6 +32,32 @@ Array = np.ndarray[Any, Any]
 _STEP = 2.0**-100
 
 
+_SUMS = ("sum", "matmul", "cumsum", "convolve", "put_add")
+"""Ops that add many terms: of which a rounding is as large as one of the sum of their sizes."""
+
+
+_ROUNDED = 4 * np.finfo(np.float64).eps
+"""As much as a claim's products are taken to err by (trial.py)."""
+
+
+@dataclass(slots=True)
+class Rounding:
+    """What any way of computing a derivative may round: each result in turn, by a few epsilon of its size, a sum by that of the sum of its sizes.
+
+    One complex step rounds the linear parts of a graph alike at every point, so that points near each other
+    show none of it; nor does it show what the reverse sweep rounds, which adds in another order. Drawn, from Philox's raw words
+    as directions are, it shows both (stochastic arithmetic: Vignes, Mathematics and Computers in Simulation 1993).
+    """
+
+    words: np.random.Philox
+
+    def of(self, y: Array, sizes: Array) -> Array:
+        """y with errors in its imaginary part."""
+        words = np.asarray(self.words.random_raw(y.size), np.uint64).reshape(y.shape)
+        found: Array = y + 1j * (_ROUNDED * ((words >> np.uint64(11)) * 2.0**-52 - 1) * np.abs(sizes.imag))
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Continued:
     """A graph whose active nodes, those between the wrt inputs and the outputs, all continue; `moving`: which inputs do.
@@ -43,8 +69,8 @@ class Continued:
     moving: tuple[bool, ...]
     bends: bool
 
-    def derivative(self, bench: Bench, probe: Probe, offset: float) -> float:
-        """<u, J v> at x + offset v; NaN where a loop does not end."""
+    def derivative(self, bench: Bench, probe: Probe, offset: float, rounding: Rounding | None = None) -> float:
+        """<u, J v> at x + offset v; NaN where a loop does not end. `rounding`: errors put into every imaginary part on the way."""
         lines = bench.lines
         inputs: list[Array] = lines.moved(bench.point, probe, offset)
         direction, at = lines.direction(probe), 0
@@ -55,7 +81,7 @@ class Continued:
             at += type.size
         try:
             with np.errstate(all="ignore"):
-                results = _run(Held(self.graph, self.moving), inputs, bench.stop)
+                results = _run(Held(self.graph, self.moving), inputs, bench.stop, rounding)
         except GraphError as error:
             if error.reason != "LOOP_CAP":
                 raise
@@ -130,29 +156,41 @@ def _require(within: Held, origin: int | None) -> bool:
     return bends
 
 
-def _run(within: Held, inputs: Sequence[Array], stop: Stop) -> list[Array]:
+def _run(within: Held, inputs: Sequence[Array], stop: Stop, rounding: Rounding | None) -> list[Array]:
     graph = within.graph
     active = _active(graph, within.moving, within.carries)
     values: list[Any] = [(x,) for x in inputs]
     for i in range(graph.arity, len(graph.nodes)):
         node = graph.nodes[i]
         operands = [values[ref.node][ref.result] for ref in node.operands]
-        values.append(_continued(within, node, operands, stop) if active[i] else _real(graph, node, operands))
+        values.append(_continued(within, node, operands, stop, rounding) if active[i] else _real(graph, node, operands))
     return [np.asarray(values[ref.node][ref.result]) for ref in graph.outputs]
 
 
-def _continued(within: Held, node: Node, operands: Sequence[Array], stop: Stop) -> tuple[Any, ...]:
+def _continued(within: Held, node: Node, operands: Sequence[Array], stop: Stop, rounding: Rounding | None) -> tuple[Any, ...]:
     if node.op not in ENTERED:
         op = lookup(node.op)
         assert op.continuation is not None, f"{node.op} was required to have one"
-        return as_tuple(op.continuation(*operands, **dict(node.attributes)))
+        results = as_tuple(op.continuation(*operands, **dict(node.attributes)))
+        if rounding is None:
+            return results
+        sizes = results
+        if node.op in _SUMS:
+            sizes = as_tuple(op.continuation(*[_size(x) for x in operands], **dict(node.attributes)))
+        return tuple([rounding.of(np.asarray(y), np.asarray(s)) if np.iscomplexobj(y) else y for y, s in zip(results, sizes, strict=True)])
     moving = _moving(within.graph, within.moving)
     known = {id(inner.graph): inner for inner in held(node, [moving[ref.node] for ref in node.operands], _outputs)}
 
     def run(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
-        return _run(known.get(id(graph)) or Held(graph, (False,) * graph.arity), inputs, stop)
+        return _run(known.get(id(graph)) or Held(graph, (False,) * graph.arity), inputs, stop, rounding)
 
     return tuple(entered(node, operands, run, stop))
+
+
+def _size(x: Array) -> Array:
+    """Real and imaginary parts without their signs; what is no floating number (an index) as it is."""
+    size: Array = np.abs(x.real) + 1j * np.abs(x.imag) if np.iscomplexobj(x) else np.abs(x) if np.asarray(x).dtype.kind == "f" else x
+    return size
 
 
 def _real(graph: Graph, node: Node, operands: Sequence[Array]) -> tuple[Any, ...]:

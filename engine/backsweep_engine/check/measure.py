@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .continuation import Continued
+from .continuation import Continued, Rounding
 from .differences import NOISE_FACTOR, Estimates, Step, estimate, merged, noise_deviation
 from .probe import Bench, Probe
 from .schemes import Scheme
@@ -86,6 +86,8 @@ class Differences:
 
 
 _TABLE = np.arange(-4.0, 5.0)
+_STREAM = 2
+"""Of Philox's words; 0 and 1 are those of directions and weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class ComplexStep:
 
     (Squire and Trapp, SIAM Review 1998.) What is left is the rounding of the imaginary part. It is measured like
     that of values: the same derivative at nine points so near each other that a smooth one shows only noise
-    in its fourth differences. `noise`: the bound so found, of direction 0, relative to the largest there.
+    in its fourth differences, and what was rounded on purpose (Rounding). `noise`: the bound so found, of direction 0, relative to the largest there.
 
     One step sees neither a kink nor a jump. Where the graph may have some (Continued.bends) `beside` looks for them,
     along the first probe of a round, for all of it.
@@ -136,7 +138,8 @@ def complex_step(beside: Differences, continued: Continued, spacing: float) -> C
     """The measure, its noise found along direction 0 at offsets of `spacing`. `beside`: the differences that would be taken without it."""
     bench, epsilon = beside.bench, beside.epsilon
     bench.evaluations += _TABLE.size
-    table = np.array([continued.derivative(bench, bench.lines.whole(0), offset) for offset in _TABLE * spacing])
+    drawn = [Rounding(np.random.Philox(key=np.array([k, _STREAM], np.uint64))) for k in range(_TABLE.size)]
+    table = np.array([continued.derivative(bench, bench.lines.whole(0), offset, r) for offset, r in zip(_TABLE * spacing, drawn, strict=True)])
     finite = bool(np.isfinite(table).all())
     noise = max(NOISE_FACTOR * noise_deviation(table), 8 * epsilon * float(np.abs(table).max())) if finite else 0.0
     return ComplexStep(bench, continued, beside.step, epsilon, noise, beside if continued.bends else None)

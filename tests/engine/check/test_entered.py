@@ -184,3 +184,20 @@ def test_a_singular_matrix_in_a_branch_not_taken_harms_nothing():
     drawn = lines(graph, ("x",), 0, 1)
     got = continued(graph, ("x",)).derivative(Bench(drawn, {"x": X}, Local(), never, Budget(), 0), drawn.whole(0), 0.0)
     assert got == pytest.approx(2 * X @ drawn.directions[0], rel=1e-12)
+
+
+def mean_of_many(w, X):
+    z = X @ w
+    return np.mean(np.logaddexp(0, z) - 0.7 * z)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_the_reverse_sweep_rounds_is_no_error_of_the_derivative(seed):
+    """A mean of a thousand terms that cancel: forward and reverse add them in other orders, and differ by more than the points of a line show."""
+    random = np.random.default_rng(seed)
+    rows, columns = [(1000, 30), (20_000, 10), (50, 5)][seed % 3]
+    point = {"w": random.normal(size=columns) * (seed % 4) / 2, "X": random.normal(size=(rows, columns))}
+    verdict = verdict_of(mean_of_many, point, wrt=("w",), judge="complex_step", seed=seed)
+    assert verdict.right, verdict
+    assert max(abs(t.expected - t.got) / t.bound for t in verdict.tried) < 0.5
+    assert verdict.smallest_excluded_error < 1e-12
