@@ -23,9 +23,10 @@ def test_one_entry_that_is_not_finite_is_found_wherever_it_stands(size: int, dty
         assert not is_finite(array)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", SIZES[1:])
-def test_numbers_whose_sums_overflow_are_finite(size: int) -> None:
-    assert is_finite(np.full(size, np.finfo(np.float64).max))
+def test_numbers_whose_sums_overflow_are_finite(size: int, dtype: str) -> None:
+    assert is_finite(np.full(size, np.finfo(dtype).max, dtype))
 
 
 def test_scalars_matrices_and_what_has_no_floats_are_judged_too() -> None:
