@@ -26,11 +26,15 @@ def is_finite(array: Array) -> bool:
     if array.dtype.kind != "f":
         return True
     # A sum (of squares) is quick, and finite only if every entry is; where it overflows a second look decides.
+    # (np.vdot says nothing of an overflow; the method dot warns.)
     flat = array if array.ndim == 1 else array.reshape(-1)
     if flat.size <= FEW:
         total = sum(flat.tolist())
+    elif flat.size <= MANY:
+        total = np.vdot(flat, flat)
     else:
-        total = sum([float(part.dot(part)) for part in [flat[at : at + MANY] for at in range(0, flat.size, MANY)]]) if flat.size > MANY else flat.dot(flat)
+        parts = [flat[at : at + MANY] for at in range(0, flat.size, MANY)]
+        total = sum([float(np.vdot(part, part)) for part in parts])
     return math.isfinite(total) or bool(np.isfinite(array).all())
 
 
