@@ -160,6 +160,16 @@ def test_what_is_held_by_the_body_stays_in_it() -> None:
     assert graph is not None and "cond" in body_ops(graph) and "cond" not in [node.op for node in graph.nodes]
 
 
+def test_a_loop_of_held_work_alone_stays_a_loop() -> None:
+    """Nothing is carried; the cond of each trip is run in it, its square behind."""
+    step = Case(lambda x: cond(np.sum(x) > 0, lambda x: np.exp(x), lambda x: x * x, x) ** 2, [], [F64[2]])
+    graph = lifted(step.node())
+    assert graph is not None and len(loops(graph)) == 1
+    (x,) = draw(step.types, (REALS,), 5)
+    wanted = [np.where(row.sum() > 0, np.exp(row), row * row) ** 2 for row in x]
+    np.testing.assert_allclose(run(graph, x)[0], wanted, rtol=1e-14)
+
+
 def test_a_loop_whose_trips_are_data_is_left_alone() -> None:
     graph = build(lambda x, n: scan(lambda h, x: h + np.sin(x), [x[0] * 0], [x], trips=n)[0], x=F64[4], n=I64[()])
     (node,) = loops(graph)
