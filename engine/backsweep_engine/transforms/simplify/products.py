@@ -58,20 +58,32 @@ def sum_of_broadcast(node: Node, x: Sequence[Term]) -> Term | None:
     return spread(made("multiply", number(once, copies), once), node.types[0].shape)
 
 
-@rule("sum", of=["matmul"])
+@rule("sum", of=["matmul", "multiply"])
 def sum_of_products(node: Node, x: Sequence[Term]) -> Term | None:
-    """sum_t A_t @ B_t = [A_1 A_2 ...] @ [B_1; B_2; ...]: products that are added up are one product; up to rounding."""
+    """sum_t A_t @ B_t = [A_1 A_2 ...] @ [B_1; B_2; ...]: products that are added up, outer ones too, are one product; up to rounding."""
     axes, stack = attribute(node, "axes"), x[0].ndim - 2
     summed, kept = [a for a in axes if a < stack], [a for a in range(stack) if a not in axes]
-    if not summed or maker(x[0]).op != "matmul" or 0 in x[0].shape:
+    found = _factors(x[0]) if summed and 0 not in x[0].shape else None
+    if found is None:
         return None
-    a, b = operand(x[0]), operand(x[0], 1)
+    a, b = found
     rows, columns = (*kept, stack, *summed, stack + 1), (*kept, *summed, stack, stack + 1)
     lead, inner = tuple(a.shape[k] for k in kept), a.shape[-1] * math.prod(a.shape[k] for k in summed)
     left, right = reshaped(permuted(a, rows), (*lead, a.shape[-2], inner)), reshaped(permuted(b, columns), (*lead, inner, b.shape[-1]))
     product = made("matmul", left, right)
     rest = tuple([len(kept) + k - stack for k in axes if k >= stack])
     return made("sum", product, axes=rest) if rest else product
+
+
+def _factors(x: Term) -> tuple[Term, Term] | None:
+    """A and B of a stack of products A @ B, or of outer products, which are elementwise (`outer_products`)."""
+    if maker(x).op == "matmul":
+        return operand(x), operand(x, 1)
+    if maker(x).op != "multiply":
+        return None
+    column, row = (*x.shape[:-1], 1), (*x.shape[:-2], 1, x.shape[-1])
+    a, b = (operand(t) if maker(t).op == "broadcast" else t for t in (operand(x), operand(x, 1)))
+    return (a, b) if (a.shape, b.shape) == (column, row) else (b, a) if (b.shape, a.shape) == (column, row) else None
 
 
 @rule("max", "min", of=["broadcast"])
