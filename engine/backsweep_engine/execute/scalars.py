@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import operator
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, Protocol
@@ -24,6 +26,8 @@ from .source import Source, halt, names, unpacked
 
 FEW_STACKED = 4
 """Numbers a trip puts out one by one; more go as a tuple."""
+
+_CARRIED = re.compile(r"\bc[0-9]+\b")
 
 DEEPEST = 20
 """Expressions nest no deeper: the parser has its limits."""
@@ -236,8 +240,17 @@ def _written(node: Node, loop: ScalarLoop) -> Source:
         source.line(3, f"put({text})")
     carried = [(f"c{k}", body.of(n)) for k, n in enumerate(n for y in loop.body.outputs[:carries] for n in y)]
     moved = [(name, text) for name, text in carried if name != text]
-    if moved:
-        source.line(3, f"{names('', [name for name, _ in moved])}= {names('', [text for _, text in moved])}")
+    # What no other is made of may change at once; the others change together, as a tuple, which takes longer.
+    reads = [set(_CARRIED.findall(text)) for _, text in moved]
+    count = Counter([name for words in reads for name in words])
+    rest = []
+    for (name, text), words in zip(moved, reads, strict=True):
+        if count[name] == (name in words):
+            source.line(3, f"{name} = {text}")
+        else:
+            rest.append((name, text))
+    if rest:
+        source.line(3, f"{names('', [name for name, _ in rest])}= {names('', [text for _, text in rest])}")
     if not stacked and not moved:
         source.line(3, "pass")
     after = f"({names('c', range(a))})"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backsweep_engine.execute.program import Program
 from backsweep_engine.execute.scalars import CHUNK
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.memory import layout
@@ -119,3 +120,19 @@ def test_what_a_chunk_of_trips_holds_is_promised() -> None:
     few = build(lambda x, xs: scan(lambda c, x: (c * 0.5 + x, c, c * 2), [x], [xs]), x=F64[()], xs=F64[10])
     # As they stand: lifted, of the long one less is stacked in Python's numbers.
     assert layout(graph, True).temporary_bytes == layout(few, True).temporary_bytes >= CHUNK * 3 * 32
+
+
+def test_carries_that_read_each_other_change_together() -> None:
+    """One that no other reads may change at once: Fibonacci's two must not, their sum and a count of halves may."""
+
+    def step(a: Any, b: Any, total: Any, half: Any) -> Any:
+        return b, a + b, total + a, half * 0.5
+
+    graph = build(lambda x: scan(step, [x, x, x * 0, x], length=30), x=F64[()])
+    (node,) = [n for n in graph.nodes if n.op == "scan"]
+    assert scalar_loop(node) is not None
+    a = b = half = 1.0
+    total = 0.0
+    for _ in range(30):
+        a, b, total, half = b, a + b, total + a, half * 0.5
+    assert [y.item() for y in Program(graph, loops_whole=True).run([np.array(1.0)])] == [a, b, total, half]
