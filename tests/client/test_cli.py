@@ -120,6 +120,7 @@ def test_the_demo_holds_every_comparison_without_ray(capfd: pytest.CaptureFixtur
         assert part in shown, part
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_the_demo_sends_at_least_eight_blocks_over_two_workers(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["demo"]) == 0

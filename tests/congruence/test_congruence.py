@@ -133,7 +133,11 @@ def wanted() -> dict[str, Any]:
         return {name: ask(service) for name, ask in ASKED.items()}
 
 
-@pytest.fixture(scope="module", params=SERVICES)
+SLOW = ("one lane", "three lanes")
+"""Each starts a Ray of its own; two lanes stand for them in `make test`."""
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SERVICES])
 def other(request: pytest.FixtureRequest) -> Iterator[bs.Service]:
     with SERVICES[request.param]() as service:
         yield service

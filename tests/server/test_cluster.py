@@ -75,6 +75,7 @@ def test_explain_says_where_and_why_of_every_executor(ask: Asking) -> None:
         assert explained(clustered, N).text.endswith("runs on local: it is not cut into several blocks")
 
 
+@pytest.mark.slow
 def test_without_a_cluster_work_is_refused_or_done_here_as_set(ask: Asking) -> None:
     gone = "127.0.0.1:1"
     with serving(executor="cluster", cluster_address=gone) as server, asking(server.address) as clustered:

@@ -94,9 +94,9 @@ def test_every_planted_fault_is_caught_and_named(fault, n, seed):
         assert abs(e.expected - right[e.index]) <= e.bound
 
 
-@pytest.mark.parametrize("fault, seeds", [("one entry + 1e-6", 10), ("every entry x1.01", 1), ("equal and opposite errors", 2)])
+@pytest.mark.parametrize("fault, seeds", [("one entry + 1e-6", 2), ("every entry x1.01", 1), ("equal and opposite errors", 2)])
 def test_faults_among_100000_entries_are_caught_and_named(fault, seeds):
-    """A cubic, for speed. A search costs 17 rounds."""
+    """A cubic, for speed; more seeds are in the catalogue. A search costs 17 rounds."""
     n = 100_000
     f = lambda x: np.sum(x * x * x)
     for seed in range(seeds):

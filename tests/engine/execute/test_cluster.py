@@ -114,6 +114,7 @@ def test_a_job_survives_the_death_of_the_driver_and_its_processes_are_gone(clust
     assert other != driver
 
 
+@pytest.mark.slow
 def test_where_lost_work_may_be_done_here_nobody_waits_for_another_driver(cluster: Cluster, wanted: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_fallback_local", True)
     collected(cluster.blocks(SHORT, VALUES, never))
@@ -213,6 +214,7 @@ def test_an_engine_error_of_a_block_is_the_one_local_raises_and_is_not_tried_aga
     assert (type(remote.value), str(remote.value)) == (type(local.value), str(local.value))
 
 
+@pytest.mark.slow
 def test_no_process_and_no_folder_is_left_when_this_process_is_killed() -> None:
     code = (
         "from support.plans import *\n"
@@ -271,6 +273,7 @@ def short_of_memory(pids: list[int]) -> None:
         resource.prlimit(pid, resource.RLIMIT_DATA, ((kibibytes << 10) + (48 << 20), resource.RLIM_INFINITY))
 
 
+@pytest.mark.slow
 def test_a_job_whose_lanes_end_again_and_again_fails_and_is_not_done_here_where_it_might_do_the_same(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_fallback_local", True)
     collected(cluster.blocks(SHORT, VALUES, never))
