@@ -28,7 +28,7 @@ from .dtypes import as_array, as_input
 from .filed import Filed, require_npz, same_question, save_sparse
 from .lines import show
 from .questions import through_of
-from .signature import MAX_FOUND, Argument, Array, Signature, wrt_arguments
+from .signature import MAX_FOUND, Argument, Array, Asked, Signature, wrt_arguments
 from .trace import trace
 from .transport import Answering, Progress, Transport, Usage
 from .trees import Tree, from_paths
@@ -287,12 +287,22 @@ class Function:
     def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""
         count = len(self.signature.arguments)
-        asked = [as_asked(verb) for verb in inputs_and_verbs[count:]]
-        if batched is not False:
-            asked = [one._replace(options={**one.options, "batched": batched}) for one in asked]
-        key = tuple([(verb, seed is None, *options.items()) for verb, seed, options in asked])
-        seeds = [seed for _, seed, _ in asked if seed is not None]
-        return tuple(self._all(key, inputs_and_verbs[:count], seeds, asked, timeout, progress))
+        asked: list[Asked] = []
+        key: list[Any] = []
+        seeds: list[Any] = []
+        for one in inputs_and_verbs[count:]:
+            verb, seed, options = one = as_asked(one)
+            if batched is not False:
+                options = {**options, "batched": batched}
+                one = Asked(verb, seed, options)
+            asked.append(one)
+            key.append(verb)
+            if options:
+                key.append((*options.items(),))
+            if seed is not None:
+                key.append(None)  # that it has one
+                seeds.append(seed)
+        return tuple(self._all(tuple(key), inputs_and_verbs[:count], seeds, asked, timeout, progress))
 
     def explain(self, *inputs: Any, verb: str = "gradient", timeout: float | None = None, **options: Any) -> str:
         """The plan the service would choose for a verb, with its promise, as text."""

@@ -313,10 +313,11 @@ def _completed(graph: Graph, node: Node, there: Sequence[bool]) -> tuple[list[in
     """What is left to do of a pad or concat along the first axis, parts of which are `there`: for which operands, and how."""
     if node.op == "pad":
         low, rows = dict(node.attributes)["low"][0], graph.type_of(node.operands[0]).shape[0]
+        edges = [slice(*edge) for edge in ((0, low), (low + rows, node.types[0].shape[0])) if edge[0] < edge[1]]
 
         def framed(out: Array) -> None:
-            out[:low].fill(0)
-            out[low + rows :].fill(0)
+            for edge in edges:
+                out[edge].fill(0)
 
         return [], framed
     ends = [0, *accumulate(graph.type_of(ref).shape[0] for ref in node.operands)]
