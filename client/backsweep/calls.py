@@ -1,7 +1,8 @@
 """From a user's call to a request with its values. No sockets.
 
 What is asked, as far as types say, is a Question, made at the first call and found again at the next; what
-is left of a call is to take its values, and to hand out its answers (results.py).
+is left of a call is to take its values, and to hand out its answers (results.py). Of a question that was answered
+before nothing is found again at all, where the values need no more than a look: that is composed.py's.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from numpy import ndarray
 
 from backsweep_engine.answer import Answer
 from backsweep_engine.errors import GraphError
@@ -21,7 +20,7 @@ from backsweep_engine.request import Request
 
 from .dtypes import as_input
 from .questions import Asking, asking, hashable
-from .results import Giving, giving
+from .results import Giving, giving, only
 from .signature import Array, Signature, wrt_arguments
 from .trees import matched
 
@@ -39,7 +38,7 @@ class Question:
     """What is asked of a signature, as far as types say; equal only to itself, so that a transport can keep by it what it found.
 
     `names`: of the values that come with each call, in order; `types`: their dtypes and shapes; `flat`: each is given by itself,
-    as an input or a seed. `giving`: of each query's answer what the user gets.
+    as an input or a seed. `giving`: of each query's answer what the user gets; `plain`: each is an array as it stands.
     """
 
     signature: Signature
@@ -49,10 +48,12 @@ class Question:
     flat: bool
     giving: tuple[Giving, ...]
 
+    @property
+    def plain(self) -> bool:
+        return all(giving is only for giving in self.giving)
+
     def results(self, answers: Sequence[Answer]) -> list[Any]:
         """What the user gets."""
-        if len(answers) == 1:
-            return [self.giving[0](answers[0])]
         return [giving(answer) for giving, answer in zip(self.giving, answers, strict=True)]
 
     @property
@@ -76,32 +77,14 @@ class Points:
 
 
 def posed(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> tuple[Question, Sequence[Array]]:
-    """The question, the same object for equal ones, and the values of the call; raises GraphError where inputs or seeds do not fit.
+    """The question, the same object for equal ones, and the values of the call, C-contiguous and of its types; raises GraphError
+    where inputs or seeds do not fit.
 
     The option `batched` of a verb is that of the point, and so of all: which arguments hold many points along a leading
     axis, True for all of them, or a name or position, or several.
     """
-    key: tuple[Any, ...] = ()
-    values = [*inputs]
-    for verb, seed, options in asked:
-        key += (verb, seed is None, *options.items())
-        if seed is not None:
-            values.append(seed)
-    try:
-        last: Question | None = signature.found.get(key)
-    except TypeError:
-        return posed(signature, inputs, [(verb, seed, hashable(options)) for verb, seed, options in asked])
-    # Most calls bring what the last one brought: arrays of the very types, which need no more than a look.
-    if last is not None and last.flat and len(inputs) == len(signature.names) and len(values) == len(last.types):
-        for value, (dtype, shape) in zip(values, last.types):  # noqa: B905  # their lengths are equal
-            if type(value) is not ndarray or value.dtype is not dtype or value.shape != shape or not value.flags.c_contiguous:
-                break
-        else:
-            return last, values
-    return _posed(signature, inputs, asked, key)
-
-
-def _posed(signature: Signature, inputs: Sequence[Any], asked: Verbs, key: tuple[Any, ...]) -> tuple[Question, Sequence[Array]]:
+    asked = [(verb, seed, hashable(options)) for verb, seed, options in asked]
+    key = tuple([(verb, seed is None, *options.items()) for verb, seed, options in asked])
     points = Points()
     batched = _batched_of(asked)
     if batched is not False:
@@ -117,7 +100,7 @@ def _posed(signature: Signature, inputs: Sequence[Any], asked: Verbs, key: tuple
     question: Question | None = signature.found.get(whole)
     if question is None:
         question = signature.keep(whole, _question(signature, askings, values, points))
-    return signature.keep(key, question), values
+    return question, values
 
 
 def make_call(signature: Signature, inputs: Sequence[Any], asked: Verbs) -> Call:

@@ -23,13 +23,14 @@ from backsweep_engine.answer import Answer
 from backsweep_engine.errors import Error, Fault, GraphError, OverBudget
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.make import seed_name
+from backsweep_engine.ready import Give
 
 from .calls import Call, Question, result_bytes
 from .filed import Filed
 from .service import Service
 from .signature import Array
 from .taking import Taking
-from .transport import Progress, Usage
+from .transport import Answering, Progress, Usage
 from .wire import limits
 from .wire.answers import decode_result
 from .wire.arrays import ArrayRef, Digest, array_ref, digest_of, encode_digest, to_bytes
@@ -106,7 +107,10 @@ class Remote:
     def usage(self) -> Usage:
         return self._usage
 
-    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
+    def answering(self, question: Question, give: Give, to: Filed | None = None) -> Answering:
+        return lambda values, timeout, progress: give(self._answered(question, values, timeout, progress, to))
+
+    def _answered(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None) -> list[Answer]:
         call = question.call(values)
         started, deadline = time.monotonic(), time.monotonic() + (self._timeout if timeout is None else timeout)
         graph, blobs, messages = self._encoded(call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import backsweep_engine
-from backsweep_engine.answer import Answer, Work, prepare
+from backsweep_engine.answer import Work, prepare
 from backsweep_engine.errors import Error
 from backsweep_engine.execute.executor import Array, Executor
 from backsweep_engine.execute.hot import Hot
@@ -22,19 +23,22 @@ from backsweep_engine.plan.describe import describe
 from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.plan.plan import Axis
 from backsweep_engine.plan.structure import Bound
-from backsweep_engine.ready import Ready, make_ready
+from backsweep_engine.ready import Give, Ready, make_ready
 from backsweep_engine.stopping import Stop, never, stoppable
 
 from .calls import Question
 from .filed import Filed
 from .filling import fill
 from .service import Service
-from .transport import Progress, Usage
+from .transport import Answering, Progress, Usage
 
 if TYPE_CHECKING:
     from .wire.arrays import Digest
 
 CACHED_PLANS = 256
+
+MOST_DONE = 1000
+"""Calls whose usage waits to be added up."""
 
 
 def local(*, executor: str = "local", lanes: int = 2, threads: int | None = None, memory_bytes: int = 4 << 30) -> Service:
@@ -62,45 +66,60 @@ class InProcess:
         self._lock = threading.Lock()
         self._works: dict[Any, Work] = {}
         self._read: dict[Any, tuple[str, ...]] = {}
-        self._ready: dict[Question, tuple[Ready, int, int]] = {}
-        """and of each its blocks and workers"""
-        self._calls = self._blocks = self._workers = 0
-        self._seconds = 0.0
+        self._usage = Usage()
+        self._done: deque[tuple[float, float, int, int]] = deque()
+        """calls not added up yet: when each began and ended, its blocks and workers. To take a lock at each would cost more than this."""
 
     @property
     def usage(self) -> Usage:
-        return Usage(self._calls, self._seconds, 0, 0, self._blocks, self._workers)
+        self._add_up()
+        return self._usage
 
-    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
-        started = time.monotonic()
-        stop = _until(timeout)
-        if to is not None and (work := self._work(question, stop)).outlines[0][0].axis is not Axis.WHOLE:
-            return self._filled(question, values, stop, progress, to, work)
-        ready, blocks, workers = self._ready.get(question) or self._made_ready(question, stop)
-        if self._threads is None:
-            answers = ready(values, stop, progress)
-        else:
-            with self._limited():
-                answers = ready(values, stop, progress)
-        self._count(started, blocks, workers)
-        return answers
+    def answering(self, question: Question, give: Give, to: Filed | None = None) -> Answering:
+        if to is not None:
+            return lambda values, timeout, progress: self._to_file(question, values, give, timeout, progress, to)
+        made: tuple[Ready, int, int] | None = None
+        done, unlimited = self._done, self._threads is None
 
-    def _filled(self, question: Question, values: Sequence[Array], stop: Stop, progress: Progress | None, to: Filed, work: Work) -> list[Answer]:
-        """A matrix in blocks, which go to a file: it is never held whole."""
-        started = time.monotonic()
+        def answer(values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Any]:
+            nonlocal made
+            started = time.monotonic()
+            stop = never if timeout is None else _until(timeout)
+            # Two threads may make it at once; both are equal and either is kept.
+            if made is None:
+                made = self._made_ready(question, give, stop)
+            ready, blocks, workers = made
+            if unlimited:
+                results = ready(values, stop, progress)
+            else:
+                with self._limited():
+                    results = ready(values, stop, progress)
+            done.append((started, time.monotonic(), blocks, workers))
+            if len(done) > MOST_DONE:
+                self._add_up()
+            return results
+
+        return answer
+
+    def _to_file(self, question: Question, values: Sequence[Array], give: Give, timeout: float | None, progress: Progress | None, to: Filed) -> list[Any]:
+        """A matrix in blocks goes to the file as they come: it is never held whole. One that does not come in blocks is given as it is."""
+        started, stop = time.monotonic(), _until(timeout)
+        work = self._work(question, stop)
+        if work.outlines[0][0].axis is Axis.WHOLE:
+            return self.answering(question, give)(values, timeout, progress)
         here = f"{_platform()}; {self._options[0]}; BLAS threads {self._threads or 'as they are'}"
         with nullcontext() if self._threads is None else self._limited():
             answer, blocks = fill(work, question.call(values).values, self._executor, stop, progress, to, here)
-        self._count(started, blocks, self._executor.lanes)
-        return [answer]
+        self._done.append((started, time.monotonic(), blocks, self._executor.lanes))
+        return give([answer])
 
-    def _count(self, started: float, blocks: int, workers: int) -> None:
+    def _add_up(self) -> None:
         with self._lock:
-            self._calls += 1
-            self._seconds += time.monotonic() - started
-            self._blocks += blocks
-            if workers > self._workers:
-                self._workers = workers
+            calls, seconds, all_blocks, most = 0, 0.0, 0, 0
+            while self._done:
+                started, ended, blocks, workers = self._done.popleft()
+                calls, seconds, all_blocks, most = calls + 1, seconds + (ended - started), all_blocks + blocks, max(most, workers)
+            self._usage += Usage(calls, seconds, 0, 0, all_blocks, most)
 
     def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
         from backsweep_engine.execute.spread import Spread
@@ -120,16 +139,13 @@ class InProcess:
     def __reduce__(self) -> tuple[Any, ...]:
         return InProcess, self._options
 
-    def _made_ready(self, question: Question, stop: Stop) -> tuple[Ready, int, int]:
+    def _made_ready(self, question: Question, give: Give, stop: Stop) -> tuple[Ready, int, int]:
+        """What answers, its blocks and its workers."""
         work = self._work(question, stop)
         workers = self._executor.lanes if work.plan.sweeps else 1
         with stoppable(stop):
-            made = make_ready(work, self._executor, question.names, question.bound), work.plan.promise.blocks, workers
-        with self._lock:
-            if len(self._ready) >= CACHED_PLANS:
-                self._ready.pop(next(iter(self._ready)))
-            self._ready[question] = made
-        return made
+            ready = make_ready(work, self._executor, question.names, question.bound, give, plain=question.plain)
+        return ready, work.plan.promise.blocks, workers
 
     def _work(self, question: Question, stop: Stop) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""

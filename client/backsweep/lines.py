@@ -56,6 +56,14 @@ def locate() -> str:
     return ""
 
 
+def outside() -> int:
+    """The `stacklevel` by which the caller's warnings point at that line."""
+    level, frame = 1, sys._getframe(1)
+    while not _is_users(frame.f_code.co_filename) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def text(source: str) -> str:
     """What stands at a line that `locate` named, without indentation; "" if it cannot be read."""
     place = _PLACES.get(source)

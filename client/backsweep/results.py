@@ -67,7 +67,7 @@ def giving(asking: Asking, query: Query) -> Giving:
     many = bool(getattr(query, "many", False))
     leaf = signature.output.is_leaf if isinstance(query, Value | Jvp) else alone and arguments[0].tree.is_leaf
     if leaf and not many and (isinstance(query, Value | Jvp | Gradient | Vjp | Hvp) or getattr(query, "product", False)):
-        return _only
+        return only
     unflatten = signature.output.unflatten
     match query:
         case Check():
@@ -103,7 +103,8 @@ def giving(asking: Asking, query: Query) -> Giving:
     return matrix
 
 
-def _only(answer: Answer) -> Any:
+def only(answer: Answer) -> Any:
+    """An answer of one array that is given as it stands."""
     return answer.arrays[0]
 
 

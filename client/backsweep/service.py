@@ -7,14 +7,12 @@ this process).
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from backsweep_engine.answer import Answer
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph
 from backsweep_engine.text import text
@@ -23,16 +21,16 @@ from backsweep_engine.transforms.curvature import Family
 from backsweep_engine.transforms.rewrite import positions
 
 from .asks import as_asked
-from .calls import Verbs, posed
+from .calls import Question, Verbs, posed
 from .checking import adjoined, is_graph
+from .composed import Composed, composed, gives, source_of
 from .dtypes import as_array, as_input
 from .filed import Filed, require_npz, same_question, save_sparse
 from .lines import show
 from .questions import through_of
-from .results import NonFiniteWarning, describe_note
-from .signature import Argument, Array, Signature, wrt_arguments
+from .signature import MAX_FOUND, Argument, Array, Asked, Signature, wrt_arguments
 from .trace import trace
-from .transport import Progress, Transport, Usage
+from .transport import Answering, Progress, Transport, Usage
 from .trees import Tree, from_paths
 
 if TYPE_CHECKING:
@@ -154,6 +152,12 @@ class Function:
         self.service = service
         self.signature = signature
         self._sources = tuple(sources)
+        self._calls: dict[Any, Composed] = {}
+        """of the last question by what was asked: its verbs and options"""
+        self._answerings: dict[Question, Answering] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Function, (self.service, self.signature, self._sources)
 
     @property
     def graph(self) -> Graph:
@@ -169,27 +173,27 @@ class Function:
 
     def __call__(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> Any:
         """The value."""
-        return self._all(inputs, (("value", None, {} if batched is False else {"batched": batched}),), timeout, progress)[0]
+        return self._one("value", inputs, None, {} if batched is False else {"batched": batched}, timeout, progress)
 
     def gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """The gradient of a scalar function, shaped like `wrt`."""
-        return self._all(inputs, (("gradient", None, options),), timeout, progress)[0]
+        return self._one("gradient", inputs, None, options, timeout, progress)
 
     def value_and_gradient(self, *inputs: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """(value, gradient), in one pass."""
-        return self._all(inputs, (("value_and_gradient", None, options),), timeout, progress)[0]
+        return self._one("value_and_gradient", inputs, None, options, timeout, progress)
 
     def jvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """J t, shaped like the output; `tangent` shaped like wrt, with one more leading axis for many."""
-        return self._all(inputs, (("jvp", tangent, options),), timeout, progress)[0]
+        return self._one("jvp", inputs, tangent, options, timeout, progress)
 
     def vjp(self, *inputs: Any, cotangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """c J, shaped like wrt; `cotangent` shaped like the output, with one more leading axis for many."""
-        return self._all(inputs, (("vjp", cotangent, options),), timeout, progress)[0]
+        return self._one("vjp", inputs, cotangent, options, timeout, progress)
 
     def hvp(self, *inputs: Any, tangent: Any, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """H t of a scalar function, shaped like wrt; one more leading axis for many."""
-        return self._all(inputs, (("hvp", tangent, options),), timeout, progress)[0]
+        return self._one("hvp", inputs, tangent, options, timeout, progress)
 
     def jacobian(self, *inputs: Any, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any) -> Any:
         """All first derivatives. `mode`: "auto", "forward" or "reverse"; `block`: rows, columns or colours per block.
@@ -213,7 +217,7 @@ class Function:
         `method`: "exact" (by colouring where the Hessian is sparse, else by n HVPs), "hvps" (n HVPs), or
         "estimate", Hutchinson's from `samples` random products drawn from `seed`: (value, standard_error).
         """
-        return self._all(inputs, (("hessian_diagonal", None, options),), timeout, progress)[0]
+        return self._one("hessian_diagonal", inputs, None, options, timeout, progress)
 
     def gauss_newton(
         self, *inputs: Any, through: Any, tangent: Any = None, to: ToFile = None, timeout: float | None = None, progress: Progress | None = None, **options: Any
@@ -277,16 +281,28 @@ class Function:
         """
         if is_graph(gradient):
             own = Function(self.service, adjoined(self.signature, gradient, options.get("wrt")), self._sources)
-            return own._all(inputs, (("check", None, options),), timeout, progress)[0]
-        return self._all(inputs, (("check", gradient, options),), timeout, progress)[0]
+            return own._one("check", inputs, None, options, timeout, progress)
+        return self._one("check", inputs, gradient, options, timeout, progress)
 
     def ask(self, *inputs_and_verbs: Any, timeout: float | None = None, progress: Progress | None = None, batched: Batched = False) -> tuple[Any, ...]:
         """Several answers at one point from one forward pass: f.ask(w, bs.value, bs.gradient, bs.hvp(v))."""
         count = len(self.signature.arguments)
-        asked = [as_asked(verb) for verb in inputs_and_verbs[count:]]
-        if batched is not False:
-            asked = [one._replace(options={**one.options, "batched": batched}) for one in asked]
-        return tuple(self._all(inputs_and_verbs[:count], asked, timeout, progress))
+        asked: list[Asked] = []
+        key: list[Any] = []
+        seeds: list[Any] = []
+        for one in inputs_and_verbs[count:]:
+            verb, seed, options = one = as_asked(one)
+            if batched is not False:
+                options = {**options, "batched": batched}
+                one = Asked(verb, seed, options)
+            asked.append(one)
+            key.append(verb)
+            if options:
+                key.append((*options.items(),))
+            if seed is not None:
+                key.append(None)  # that it has one
+                seeds.append(seed)
+        return tuple(self._all(tuple(key), inputs_and_verbs[:count], seeds, asked, timeout, progress))
 
     def explain(self, *inputs: Any, verb: str = "gradient", timeout: float | None = None, **options: Any) -> str:
         """The plan the service would choose for a verb, with its promise, as text."""
@@ -325,54 +341,67 @@ class Function:
 
         Path(path).write_bytes(encode_graph(self.graph))
 
-    def _all(self, inputs: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None, stacklevel: int = 3) -> list[Any]:
-        question, values = posed(self.signature, inputs, asked)
+    def _one(self, verb: str, inputs: Sequence[Any], seed: Any, options: Mapping[str, Any], timeout: float | None, progress: Progress | None) -> Any:
+        """What one verb gives."""
+        key = (verb, *options.items()) if options else verb
+        return self._all(key, inputs, () if seed is None else (seed,), ((verb, seed, options),), timeout, progress)[0]
+
+    def _all(self, key: Any, inputs: Sequence[Any], seeds: Sequence[Any], asked: Verbs, timeout: float | None, progress: Progress | None) -> list[Any]:
+        """What each verb of `asked` gives. `key`: the verbs with their options, and which have seeds if that is not told by their number."""
         service = self.service
         if service._closed or service._pid != _process:
             service._require_open()
         try:
-            answers = service._transport.answer(question, values, timeout, progress)
+            call = self._calls.get(key)
+        except TypeError:  # an option is a list, or what is none
+            call = key = None
+        try:
+            if call is not None and (results := call(inputs, seeds, timeout, progress)) is not None:
+                return results
+            question, values = posed(self.signature, inputs, asked)
+            answering = self._answering_of(question, [verb for verb, _, _ in asked])
+            if question.flat and key is not None:
+                self._calls[key] = composed(question, answering)
+            return answering(values, timeout, progress)
         except Error as error:
-            show(error, self._source(error.node))
+            show(error, source_of(self._sources, error.node))
             raise error from None
-        for k, answer in enumerate(answers):
-            if answer.notes:
-                self._warn(asked[k][0], answer, stacklevel + 1)
-        return question.results(answers)
 
-    def _warn(self, verb: str, answer: Answer, stacklevel: int) -> None:
-        note = answer.notes[0]
-        warnings.warn(f"{verb}: {describe_note(note, self._source(note.node))}", NonFiniteWarning, stacklevel=stacklevel)
+    def _answering_of(self, question: Question, verbs: Sequence[str]) -> Answering:
+        answering = self._answerings.get(question)
+        if answering is None:
+            if len(self._answerings) >= MAX_FOUND:
+                self._calls.clear()
+                self._answerings.clear()
+            answering = self.service._transport.answering(question, gives(question.results, verbs, self._sources))
+            self._answerings[question] = answering
+        return answering
 
     def _matrix(
         self, inputs: Sequence[Any], verb: str, seed: Any, options: Mapping[str, Any], timeout: float | None, progress: Progress | None, to: ToFile
     ) -> Any:
         """A matrix, in memory or to a file; or its product with a seed."""
         if to is None:
-            return self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)[0]
+            return self._one(verb, inputs, seed, options, timeout, progress)
         if options.get("batched", False) is not False:
             raise GraphError("to= is for one matrix", reason="MALFORMED", name="to", got="batched points", hint="name a file for each point")
         if seed is not None:
             raise GraphError("to= is for matrices", reason="MALFORMED", name="to", got=f"{verb} with a tangent", hint="a product fits in memory")
         if options.get("layout") == "sparse":
             require_npz(to)
-            (matrix,) = self._all(inputs, ((verb, seed, options),), timeout, progress, stacklevel=4)
+            matrix = self._one(verb, inputs, seed, options, timeout, progress)
             save_sparse(to, matrix)
             return matrix
         question, values = posed(self.signature, inputs, ((verb, seed, options),))
         self.service._require_open()
         with Filed(to, same_question(question.request, question.call(values).values)) as file:
+            give = gives(lambda answers: [answers[0].arrays[0]], (verb,), self._sources)
             try:
-                (answer,) = self.service._transport.answer(question, values, timeout, progress, file)
+                (matrix,) = self.service._transport.answering(question, give, file)(values, timeout, progress)
             except Error as error:
-                show(error, self._source(error.node))
+                show(error, source_of(self._sources, error.node))
                 raise error from None
-            if answer.notes:
-                self._warn(verb, answer, 4)
-            return file.finish(answer.arrays[0])
-
-    def _source(self, node: int | None) -> str:
-        return self._sources[node] if node is not None and node < len(self._sources) else ""
+            return file.finish(matrix)
 
     def bind(self, **arrays: Array) -> Function:
         """The same function with further inputs bound: sent once, and no longer inputs of the verbs."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from backsweep_engine.answer import Answer
 from backsweep_engine.graph import Graph
+from backsweep_engine.ready import Give
 
 from .calls import Question
 from .filed import Filed
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
+
+Answering = Callable[[Sequence[Array], float | None, Progress | None], list[Any]]
+"""`answering(values, timeout, progress)` -> what was made of the answers, one for each query. `values`: those the question names;
+`timeout` in seconds. May be called by several threads at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ class Transport(Protocol):
     @property
     def usage(self) -> Usage: ...
 
-    def answer(self, question: Question, values: Sequence[Array], timeout: float | None, progress: Progress | None, to: Filed | None = None) -> list[Answer]:
-        """One answer per query, in order. `values`: those the question names; `timeout` in seconds.
+    def answering(self, question: Question, give: Give, to: Filed | None = None) -> Answering:
+        """What answers a question again and again; asked for a plain question, `give` gives the arrays of its answers. Nothing is done before the first call.
 
         `to`: where the matrix that is the only answer goes, if it comes in blocks.
         """

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from typing import Any
 
 from .answer import Answer, Collected, Work, apart, deliver, notes_on, require_held
-from .execute.executor import Array, Block, Executor, Stop, Values, known_finite
+from .execute.executor import Array, Block, Executor, Stop, Values
 from .execute.nonfinite import is_finite
 from .plan.make import require_within
 from .plan.plan import Axis
@@ -21,39 +22,41 @@ Told = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
 
 
-Ready = Callable[[Sequence[Array], Stop, Told | None], list[Answer]]
-"""`ready(values, stop, told)` -> whole answers, one for each query. May be called by several threads at once."""
+Give = Callable[[Sequence[Answer]], list[Any]]
+"""What is made of whole answers, one for each query."""
+
+Ready = Callable[[Sequence[Array], Stop, Told | None], list[Any]]
+"""`ready(values, stop, told)` -> what `give` made of the answers. May be called by several threads at once."""
 
 
-def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapping[str, Array]) -> Ready:
+def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapping[str, Array], give: Give, *, plain: bool = False) -> Ready:
     """`names`: of the values that come with each call, in order: inputs, and seeds by `seed_name`; `bound`: the other inputs,
     which nobody writes to. Values are C-contiguous arrays of the request's types. Raises OverBudget.
+
+    `plain`: where each answer is one array without notes, `give` gives these arrays and need not be asked.
     """
     require_within(work.promise, work.budget)
     require_held(work)
     if work.plan.sweeps or any(isinstance(ask.query, Check) for ask in work.request.asks):
-        return _delivering(work, executor, names, bound)
+        return _delivering(work, executor, names, bound, give)
     once, pick, total = executor.once(work.plan), _picking(names, tuple(bound), work.plan.once.input_names), work.promise.blocks
-    new = tuple.__new__
     held, bound_ids, several = tuple(bound.values()), frozenset(map(id, bound.values())), len(names) + len(bound) > 1
     # Parts are in the order of queries, and within one in their own.
     parts = [[p.output for p in work.plan.parts if p.query == k] for k in range(len(work.request.asks))]
-    single = parts == [[k] for k in range(len(work.plan.once.outputs))]
+    count = len(work.plan.once.outputs)
+    plain = plain and parts == [[k] for k in range(count)]
 
-    def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Answer]:
+    def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Any]:
         if several:
             values = _apart(values, names, bound, bound_ids)
-        outputs = once(values if pick is None else pick((*values, *held)), stop)
+        outputs, finite = once(values if pick is None else pick((*values, *held)), stop)
         if told is not None:
             told(total, total)
-        finite = known_finite(outputs)
-        for k, output in enumerate(outputs):
-            if k not in finite and not is_finite(output):
-                return _noted(work, {**bound, **dict(zip(names, values, strict=True))}, parts, outputs, stop)
-        # As Answer(arrays) does it, at a third of the cost.
-        if single:
-            return [new(Answer, ((output,), None, (), None)) for output in outputs]
-        return [new(Answer, (tuple([outputs[k] for k in part]), None, (), None)) for part in parts]
+        if len(finite) < count:
+            for k, output in enumerate(outputs):
+                if k not in finite and not is_finite(output):
+                    return give(_noted(work, {**bound, **dict(zip(names, values, strict=True))}, parts, outputs, stop))
+        return outputs if plain else give([Answer(tuple([outputs[k] for k in part])) for part in parts])
 
     return ready
 
@@ -79,8 +82,8 @@ def _noted(work: Work, values: Values, parts: Sequence[Sequence[int]], outputs: 
     return answers
 
 
-def _delivering(work: Work, executor: Executor, names: Sequence[str], bound: Mapping[str, Array]) -> Ready:
-    def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Answer]:
+def _delivering(work: Work, executor: Executor, names: Sequence[str], bound: Mapping[str, Array], give: Give) -> Ready:
+    def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Any]:
         collected = Collected(work)
         done, total = 0, work.promise.blocks
         for event in deliver(work, {**bound, **dict(zip(names, values, strict=True))}, executor, stop):
@@ -89,7 +92,7 @@ def _delivering(work: Work, executor: Executor, names: Sequence[str], bound: Map
                 done += event.stop > event.start
                 if told is not None:
                     told(min(done, total), total)
-        return collected.answers()
+        return give(collected.answers())
 
     return ready
 

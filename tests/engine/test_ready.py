@@ -59,7 +59,7 @@ def test_a_ready_work_answers_as_its_events_do(name: str, x: Array) -> None:
     for event in deliver(work, {"a": A, **given}, Local(), never):
         collected.add(event)
     wanted = collected.answers()
-    ready = make_ready(work, Local(), list(given), {"a": A})
+    ready = make_ready(work, Local(), list(given), {"a": A}, list)
     for _ in range(3):
         found = ready(list(given.values()), never, None)
         assert [answer.notes for answer in found] == [answer.notes for answer in wanted]
@@ -76,7 +76,7 @@ def test_a_work_over_the_budget_is_refused_when_it_is_made_ready() -> None:
     wide = build(lambda x: np.sum(np.outer(x, x)), x=F64[2000])
     types = {"x": Type(X.dtype, (2000,))}
     with pytest.raises(OverBudget):
-        make_ready(prepare(Request(wide, types, (Ask(Value(), {}),)), Budget(1 << 20)), Local(), ["x"], {})
+        make_ready(prepare(Request(wide, types, (Ask(Value(), {}),)), Budget(1 << 20)), Local(), ["x"], {}, list)
 
 
 class _Remote:
@@ -97,5 +97,5 @@ class _Remote:
 
 def test_blocks_that_may_not_be_written_to_become_answers_that_may() -> None:
     work = worked(*CASES["a matrix in one block"])
-    (answer,) = make_ready(work, _Remote(), ["x"], {"a": A})([X], never, None)
+    (answer,) = make_ready(work, _Remote(), ["x"], {"a": A}, list)([X], never, None)
     assert work.plan.sweeps and answer.arrays[0].flags.writeable

@@ -43,18 +43,11 @@ class Block(NamedTuple):
     finite: bool = False
 
 
-class Results(list[Array]):
-    """Outputs of a graph. `finite`: the positions of those known to hold no infinity or NaN; of others nothing is known."""
+Finite = frozenset[int]
+"""The positions of those outputs that are known to hold no infinity or NaN; of others nothing is known."""
 
-    finite: frozenset[int] = frozenset()
-
-
-Once = Callable[[Sequence[Array], Stop], list[Array]]
-"""A plan's `once`, ready to be run: its inputs in order, C-contiguous and apart; its outputs, owned: Results where something is known of them."""
-
-
-def known_finite(outputs: list[Array]) -> frozenset[int]:
-    return outputs.finite if isinstance(outputs, Results) else Results.finite
+Once = Callable[[Sequence[Array], Stop], tuple[list[Array], Finite]]
+"""A plan's `once`, ready to be run: its inputs in order, C-contiguous and apart; its outputs, owned, and what is known of them."""
 
 
 class Executor(Protocol):

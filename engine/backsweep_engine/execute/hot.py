@@ -21,7 +21,7 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from ..graph import Graph
 from ..plan.plan import Plan, Tier
-from .executor import Array, Block, Executor, Once, Stop, Values
+from .executor import Array, Block, Executor, Finite, Once, Stop, Values
 from .local import of_block
 from .native.machine import machine
 from .program import forget_native, program_of
@@ -136,17 +136,17 @@ class Hot:
             return cold
         heat = self._heat_of(plan)
 
-        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+        def run(inputs: Sequence[Array], stop: Stop) -> tuple[list[Array], Finite]:
             native = heat.once
             if native is None and heat.tier is not plan.tier:
                 native = self._native_once(plan, heat)
             if native is not None:
                 heat.used = True
                 return native(inputs, stop)
-            outputs = cold(inputs, stop)
+            results = cold(inputs, stop)
             if not heat.waiting:
                 _count(plan, heat)
-            return outputs
+            return results
 
         return run
 

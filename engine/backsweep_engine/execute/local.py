@@ -14,7 +14,7 @@ from ..plan.seeds import made
 from ..stopping import stoppable
 from ..transforms.batch import batch
 from ..transforms.remember import remembered
-from .executor import Array, Block, Once, Stop, Values, known_finite
+from .executor import Array, Block, Once, Stop, Values
 from .program import program_of
 
 
@@ -35,8 +35,7 @@ def run_once(plan: Plan, values: Values, stop: Stop) -> tuple[list[Block], dict[
     once = plan.once
     with stoppable(stop):
         run = once_of(plan)
-    results = run([values[name] for name in once.input_names], stop)
-    finite = known_finite(results)
+    results, finite = run([values[name] for name in once.input_names], stop)
     blocks = [Block(p.query, p.part, Axis.WHOLE, 0, 1, results[p.output], finite=p.output in finite) for p in plan.parts]
     return blocks, {**values, **dict(zip(once.output_names, results, strict=True))} if plan.sweeps else {}
 

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -30,11 +30,11 @@ from ..plan.regions import TILE
 from ..plan.scalars import scalar_graph
 from ..stopping import paced, stoppable
 from ..transforms.expand import expand
-from .executor import Array, Once, Results, Run, Stop, never
+from .executor import Array, Finite, Once, Run, Stop, never
 from .kernels import kernel
 from .native.loop import CompiledLoop
-from .native.parts import Falling, loop_code, region_code, summed, whole_code
-from .scalars import straight
+from .native.parts import FINITE, Falling, loop_code, region_code, summed, whole_code
+from .scalars import Straight, straight
 from .source import halt, place_in, place_of
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled
@@ -83,7 +83,7 @@ class Program:
         self._programs: dict[str, Program] = {}
         self._lay_out(graph)
         numbers = scalar_graph(graph)
-        self._straight: Run | None = None if numbers is None else straight(graph, numbers)()
+        self._straight: Straight | None = None if numbers is None else straight(graph, numbers)()
         """on Python's numbers: no memory, and nothing of NumPy's that could warn"""
         self._runs = 0
         self._pool = Pool(self.layout.arena_bytes)
@@ -170,35 +170,45 @@ class Program:
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
         """`inputs` in the graph's order, of its types and C-contiguous. Raises Cancelled if stop() says so."""
-        return self.ready()(inputs, stop)
+        return self.ready()(inputs, stop)[0]
 
     def ready(self) -> Once:
         """`run`, all told that does not change from call to call. It holds the program; the program does not hold it."""
         empty, types, watched = np.empty, self._outs, self._watched
         whole, straight, stepped = self._whole, self._straight, self._stepped
+        unknown: Finite = frozenset()
+        every = frozenset(range(len(types)))
         alone = types[0] if len(types) == 1 else None
 
-        def run(inputs: Sequence[Array], stop: Stop) -> list[Array]:
+        def by_steps(inputs: Sequence[Array], stop: Stop) -> tuple[list[Array], Finite]:
             outs = [empty(*alone)] if alone is not None else [empty(shape, dtype) for shape, dtype in types]
-            if whole is not None:
-                if whole(inputs, outs, stop):
-                    return outs
-            elif straight is not None:
-                straight(inputs, outs, stop)
-                return outs
             stepped(inputs, outs, stop)
-            return outs
+            return outs, unknown
 
-        def watching(inputs: Sequence[Array], stop: Stop) -> list[Array]:
-            outs, sums = Results([empty(shape, dtype) for shape, dtype in types]), [empty((), dtype) for _, dtype in watched]
-            assert whole is not None
-            if whole(inputs, [*outs, *sums], stop):
-                outs.finite = frozenset([k for (k, _), total in zip(watched, sums, strict=True) if math.isfinite(total)])
-            else:
+        if straight is not None:
+
+            def by_numbers(inputs: Sequence[Array], stop: Stop) -> tuple[list[Array], Finite]:
+                outs = [empty(*alone)] if alone is not None else [empty(shape, dtype) for shape, dtype in types]
+                return outs, every if straight(inputs, outs, stop) else unknown
+
+        if whole is None:
+            return by_steps if straight is None else by_numbers
+
+        def by_code(inputs: Sequence[Array], stop: Stop) -> tuple[list[Array], Finite]:
+            outs = [empty(*alone)] if alone is not None else [empty(shape, dtype) for shape, dtype in types]
+            filled = whole(inputs, outs, stop)
+            if not filled:
                 stepped(inputs, outs, stop)
-            return outs
+            return outs, every if filled == FINITE else unknown
 
-        return watching if whole is not None and watched else run
+        def by_watching_code(inputs: Sequence[Array], stop: Stop) -> tuple[list[Array], Finite]:
+            outs, sums = [empty(shape, dtype) for shape, dtype in types], [empty((), dtype) for _, dtype in watched]
+            if whole(inputs, [*outs, *sums], stop):
+                return outs, frozenset([k for (k, _), total in zip(watched, sums, strict=True) if math.isfinite(total)])
+            stepped(inputs, outs, stop)
+            return outs, unknown
+
+        return by_watching_code if watched else by_code
 
     def _stepped(self, inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
         """The steps in a workspace."""
@@ -223,7 +233,7 @@ class Program:
     def bind(self, memory: Array, warm: bool = True) -> Run:
         """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
         if self._straight is not None:
-            return self._straight
+            return cast("Run", self._straight)  # that it returns something need not concern anybody
         values: list[Any] = [None] * (self._results_slot(len(self._outs)))
         for slot, array in self.constants.items():
             values[slot] = array
@@ -303,10 +313,11 @@ def _completed(graph: Graph, node: Node, there: Sequence[bool]) -> tuple[list[in
     """What is left to do of a pad or concat along the first axis, parts of which are `there`: for which operands, and how."""
     if node.op == "pad":
         low, rows = dict(node.attributes)["low"][0], graph.type_of(node.operands[0]).shape[0]
+        edges = [slice(*edge) for edge in ((0, low), (low + rows, node.types[0].shape[0])) if edge[0] < edge[1]]
 
         def framed(out: Array) -> None:
-            out[:low].fill(0)
-            out[low + rows :].fill(0)
+            for edge in edges:
+                out[edge].fill(0)
 
         return [], framed
     ends = [0, *accumulate(graph.type_of(ref).shape[0] for ref in node.operands)]

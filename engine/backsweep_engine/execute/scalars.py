@@ -29,6 +29,9 @@ FEW_STACKED = 4
 
 _CARRIED = re.compile(r"\bc[0-9]+\b")
 
+MOST_ADDED = 16
+"""Numbers put out that are added up to see whether they are finite: up to so many it is sooner than to look at the arrays."""
+
 DEEPEST = 20
 """Expressions nest no deeper: the parser has its limits."""
 
@@ -66,7 +69,11 @@ class Runner(Protocol):
     def bind(self, memory: Array, warm: bool = ...) -> Run: ...
 
 
-def straight(graph: Graph, scalars: Scalars) -> Callable[[], Run]:
+Straight = Callable[[Sequence[Array], Sequence[Array], Stop], bool]
+"""A Run that says whether all it put out is known to be finite."""
+
+
+def straight(graph: Graph, scalars: Scalars) -> Callable[[], Straight]:
     """What makes the function of a whole graph on Python's numbers."""
     source = Source()
     source.line(0, "def make():")
@@ -84,9 +91,14 @@ def straight(graph: Graph, scalars: Scalars) -> Callable[[], Run]:
     text = _Text(source, scalars, given, "t", len(given))
     text.statements(2, fixed=True)
     text.statements(2, fixed=False)
+    floating: list[str] = []
     for k, (type, numbers) in enumerate(zip(graph.output_types, scalars.outputs, strict=True)):
-        values = names("", [text.of(n) for n in numbers])
-        source.line(2, f"o{k}.fill({text.of(numbers[0])})" if type.shape == () else f"o{k}{'' if type.rank == 1 else '.reshape(-1)'}[...] = ({values})")
+        mine = [f"r{k}_{j}" for j in range(len(numbers))]
+        floating += mine if type.is_float else []
+        if numbers:
+            source.line(2, f"{names('', mine)}= {names('', [text.of(n) for n in numbers])}")
+        source.line(2, f"o{k}.fill({mine[0]})" if type.shape == () else f"o{k}{'' if type.rank == 1 else '.reshape(-1)'}[...] = ({names('', mine)})")
+    source.line(2, f"return {source.give(math.isfinite)}({' + '.join(floating) or '0.0'})" if len(floating) <= MOST_ADDED else "return False")
     source.line(1, "return run")
     return source.compiled()
 

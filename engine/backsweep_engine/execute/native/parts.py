@@ -16,6 +16,7 @@ from ...plan.plan import Tier
 from ..executor import Array, Stop
 from .loop import CompiledLoop, compile_loop
 from .region import Kernel, compile_region
+from .small import FINITE as FINITE
 from .small import Small, compile_small
 
 _log = logging.getLogger("backsweep")
@@ -24,8 +25,8 @@ Run = Callable[[Sequence[Array], Sequence[Array], Stop], None]
 
 
 class Compiled(Protocol):
-    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop) -> bool:
-        """Whether the outputs were filled; if not the NumPy tier is to do it. Raises Cancelled."""
+    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array], stop: Stop) -> int:
+        """Whether the outputs were filled; if not the NumPy tier is to do it. FINITE: and they are known to hold no infinity or NaN. Raises Cancelled."""
         ...
 
 

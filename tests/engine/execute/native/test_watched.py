@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backsweep_engine.execute.executor import known_finite, never
+from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import run_once
 from backsweep_engine.execute.program import Program
 from backsweep_engine.plan.make import Ask, Budget, make_plan
@@ -39,18 +39,18 @@ def test_what_is_said_to_be_finite_is(name: str, bad: float | None, at: int) -> 
     x = np.random.default_rng(0).normal(size=N)
     if bad is not None:
         x[at] = bad
-    results = program.run([x])
+    results, known = program.ready()([x], never)
     finite = {k for k, y in enumerate(results) if np.isfinite(y).all()}
-    assert known_finite(results) == finite, "and nothing finite was missed, since no sum overflows"
-    plain = Program(build(FUNCTIONS[name], x=F64[N])).run([x])
-    assert known_finite(plain) == frozenset()
+    assert known == finite, "and nothing finite was missed, since no sum overflows"
+    plain, known = Program(build(FUNCTIONS[name], x=F64[N])).ready()([x], never)
+    assert known == frozenset()
     for a, b in zip(results, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=4e-15)
 
 
 def test_a_sum_that_overflows_claims_nothing() -> None:
-    results = Program(build(lambda x: (x * 2, x * 0.5 + 1), x=F64[N]), Tier.NATIVE).run([np.full(N, 4e307)])
-    assert known_finite(results) == frozenset() and np.isfinite(results[0]).all()
+    results, known = Program(build(lambda x: (x * 2, x * 0.5 + 1), x=F64[N]), Tier.NATIVE).ready()([np.full(N, 4e307)], never)
+    assert known == frozenset() and np.isfinite(results[0]).all()
 
 
 def test_the_blocks_of_a_plan_say_so() -> None:
