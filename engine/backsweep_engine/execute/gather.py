@@ -36,7 +36,7 @@ class Compressed:
         sweeps = [s for s in plan.sweeps if s.query == recovery.query]
         sizes = [s.rows * s.row_type.size for s in sweeps]
         self._pieces = sweeps[0].pieces if sweeps else ()
-        self._alone = sum(s.blocks for s in sweeps) <= 1
+        self._alone = not sweeps or len(sweeps) == sweeps[0].blocks == 1
         if not self._alone:
             self._flat: Array = np.empty(sum(sizes), recovery.type.dtype)
             starts = accumulate(sizes[:-1], initial=0)

@@ -1,7 +1,8 @@
 """Compressed sweeps: a matrix from fewer seeds than it has columns or rows, where its pattern allows.
 
 What there is to choose from: a seed for each column or row, colours of columns, colours of rows, both,
-for Hessians stars, and no seeds at all where the matrix is made of bands. The cheapest by static cost is taken. A matrix that is wanted sparse always has a pattern.
+for Hessians stars, and no seeds at all where the matrix is made of bands. The cheapest by static cost is taken.
+A matrix that is wanted sparse always has a pattern.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ def _bands(vector: Graph, price: int, pattern: Pattern) -> _Option | None:
     if found is None:
         return None
     own, swept = (cost.flops + cost.bytes // 16 for cost in (graph_cost(expand(found.graph)), graph_cost(expand(vector))))
-    return _Option(max(1, own - (swept - price)), lambda: ((), by_bands(pattern, found.of)), found.graph)
+    return _Option(max(1, own - (swept - price)), lambda: ((), by_bands(pattern, found.of, found.places)), found.graph)
 
 
 def _jacobian_options(modes: Modes, asked: Jacobian, structure: Structure, forward: Graph, bands: _Option | None) -> Iterator[_Option]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,15 +108,18 @@ def both_ways(pattern: Pattern, split: Split) -> Ints:
     return np.where(taken[row_of], first + by_rows(pattern, split.rows), by_columns(pattern, split.columns))
 
 
-def by_bands(pattern: Pattern, of: Ints) -> Ints:
-    """`of`: (bands, rows), the column of each entry from 1, or 0; none is there twice. An entry of no band is 0."""
+def by_bands(pattern: Pattern, of: Ints, places: Sequence[int]) -> Ints:
+    """`of`: (bands, rows), the column of each entry from 1, or 0; none is there twice. An entry of no band is 0. `places`: of each band, among
+    those that are yielded.
+    """
     held = np.flatnonzero(of)
-    key = (held % pattern.rows) * pattern.columns + of.reshape(-1)[held] - 1
+    band, row = held // pattern.rows, held % pattern.rows
+    key = row * pattern.columns + of.reshape(-1)[held] - 1
     order = np.argsort(key, kind="stable")
-    key, held = key[order], held[order]
+    key, source = key[order], (np.asarray(places)[band] * pattern.rows + row)[order]
     wanted = pattern.row_of() * pattern.columns + pattern.indices
     at = np.minimum(np.searchsorted(key, wanted), max(key.size - 1, 0))
-    return np.where(key[at] == wanted, held[at], -1) if key.size else np.full(wanted.size, -1)
+    return np.where(key[at] == wanted, source[at], -1) if key.size else np.full(wanted.size, -1)
 
 
 def by_stars(pattern: Pattern, colouring: Colouring) -> Ints:

@@ -21,7 +21,7 @@ from ..ops.op import lookup
 from ..ops.shape import reshape
 from ..ops.term import Term
 from ..stopping import paced
-from .rewrite import reached, terms
+from .rewrite import inline, reached, terms
 from .simplify import simplify
 from .sparsity import effort
 
@@ -48,10 +48,13 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Banded:
-    """`graph`: its inputs but the seed -> the bands, ravelled one after the other. `of`: (bands, rows), the column of each entry from 1, or 0."""
+    """`graph`: its inputs but the seed -> the bands, ravelled one after the other, equal ones once. `of`: (bands, rows), the column
+    of each entry from 1, or 0; `places`: of each band, which of those of the graph it is.
+    """
 
     graph: Graph
     of: Ints
+    places: tuple[int, ...]
 
 
 def banded(graph: Graph, at: int) -> Banded | None:
@@ -86,9 +89,14 @@ def banded(graph: Graph, at: int) -> Banded | None:
     if ((ordered[1:] == ordered[:-1]) & (ordered[1:] > 0)).any():
         return None  # an entry would be in two parts
     size = graph.output_types[0].size
-    flat = [reshape(band.by, (size,)) for band in held]
+    graph = simplify(builder.build([(str(k), reshape(band.by, (size,)).ref) for k, band in enumerate(held)]))
+    kept = list(dict.fromkeys(graph.outputs))
+    builder, inputs = Builder(), []
+    for name, type in zip(graph.input_names, graph.input_types, strict=True):
+        inputs.append(Term(builder, builder.input(name, type)))
+    flat = inline(builder, graph.select([graph.outputs.index(ref) for ref in kept]), inputs)
     whole = flat[0] if len(flat) == 1 else call("concat", *flat, axis=0)
-    return Banded(simplify(builder.build([("", whole.ref)])), of)
+    return Banded(builder.build([("", whole.ref)]), of, tuple([kept.index(ref) for ref in graph.outputs]))
 
 
 def _seed(builder: Builder, type: Type) -> Band:
