@@ -7,6 +7,7 @@ function that does the rest. Arrays handed out are the caller's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,25 +110,25 @@ def only(answer: Answer) -> Any:
 
 
 class _Sparse:
-    """Makes matrices of one pattern, whose indices are brought to SciPy's type once."""
+    """Makes matrices of one pattern, whose indices are brought to SciPy's type, and looked over by SciPy, once."""
 
     def __init__(self) -> None:
-        self._of: tuple[Pattern | None, Array, Array] = (None, _NONE, _NONE)
+        self._of: tuple[Pattern | None, Any] = (None, None)
 
     def matrix(self, pattern: Pattern, values: Array) -> Any:
         """A scipy.sparse.csr_array over the ravels; zeros of the pattern are kept."""
-        from scipy.sparse import csr_array
+        of, first = self._of
+        if of is not pattern or first.dtype != values.dtype:
+            from scipy.sparse import csr_array
 
-        of, indices, indptr = self._of
-        if of is not pattern:
             dtype = np.int32 if max(pattern.rows, pattern.columns, pattern.positions) <= INT32 else np.int64
-            indices, indptr = pattern.indices.astype(dtype), pattern.indptr.astype(dtype)
-            self._of = pattern, indices, indptr
-        # Copies: the array is the caller's own.
-        return csr_array((values, indices.copy(), indptr.copy()), shape=(pattern.rows, pattern.columns))
-
-
-_NONE = np.empty(0, np.int32)
+            # What SciPy knows of the matrix beside its arrays is told by the pattern, so that a copy of the first, given arrays of its own, is any other.
+            first = csr_array((np.empty_like(values), pattern.indices.astype(dtype), pattern.indptr.astype(dtype)), shape=(pattern.rows, pattern.columns))
+            first.data = np.empty(0, values.dtype)
+            self._of = pattern, first
+        matrix = copy(first)
+        matrix.data, matrix.indices, matrix.indptr = values, first.indices.copy(), first.indptr.copy()
+        return matrix
 
 
 def _cut(matrix: Array, types: Sequence[Type]) -> list[Array]:

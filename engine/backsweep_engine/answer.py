@@ -196,7 +196,9 @@ def _delivered(work: Work, plan: Plan, values: Values, executor: Executor, stop:
     values = apart(values)
     asks = work.request.asks
     first_bad: dict[tuple[int, int], Block] = {}
-    gathered = {k: g for k, ask in enumerate(asks) if k not in done and (g := _gathering(work.plan, k, ask)) is not None} if work.plan.sweeps else {}
+    gathered = {}
+    if work.plan.sweeps or work.plan.recoveries:
+        gathered = {k: g for k, ask in enumerate(asks) if k not in done and (g := _gathering(work.plan, k, ask)) is not None}
     for block in executor.blocks(plan, values, stop):
         if not (block.finite or is_finite(block.array)):
             key = (block.query, block.part)

@@ -1,6 +1,6 @@
 """A Work ready to be called: what depends on types only is decided when it is made, a call does the rest.
 
-A plan without sweeps is its `once` and nothing more: a call runs it and looks over what came out. Of any
+A plan without sweeps is its `once` and what is recovered from it: a call runs it and looks over what came out. Of any
 other plan the events are delivered and collected. Whoever edits it: nothing here computes or
 chooses; what is slow and the same at every call belongs outside the inner functions.
 """
@@ -16,6 +16,7 @@ from .execute.executor import Array, Block, Executor, Stop, Values
 from .execute.nonfinite import is_finite
 from .plan.make import require_within
 from .plan.plan import Axis
+from .plan.recovery import Form, Recovery
 from .query import Check
 
 Told = Callable[[int, int], None]
@@ -43,22 +44,37 @@ def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapp
     held, bound_ids, several = tuple(bound.values()), frozenset(map(id, bound.values())), len(names) + len(bound) > 1
     # Parts are in the order of queries, and within one in their own.
     parts = [[p.output for p in work.plan.parts if p.query == k] for k in range(len(work.request.asks))]
+    recoveries = {r.query: _recovering(r, parts[r.query][0]) for r in work.plan.recoveries}
+    noting = _delivering(work, executor, names, bound, give) if recoveries else None
     count = len(work.plan.once.outputs)
-    plain = plain and parts == [[k] for k in range(count)]
+    plain = plain and not recoveries and parts == [[k] for k in range(count)]
 
     def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Any]:
         if several:
             values = _apart(values, names, bound, bound_ids)
         outputs, finite = once(values if pick is None else pick((*values, *held)), stop)
-        if told is not None:
-            told(total, total)
         if len(finite) < count:
             for k, output in enumerate(outputs):
                 if k not in finite and not is_finite(output):
+                    if noting is not None:
+                        return noting(values, stop, told)  # what is not finite may be of no entry
+                    if told is not None:
+                        told(total, total)
                     return give(_noted(work, {**bound, **dict(zip(names, values, strict=True))}, parts, outputs, stop))
-        return outputs if plain else give([Answer(tuple([outputs[k] for k in part])) for part in parts])
+        if told is not None:
+            told(total, total)
+        if plain:
+            return outputs
+        return give([recoveries[k](outputs) if k in recoveries else Answer(tuple([outputs[at] for at in part])) for k, part in enumerate(parts)])
 
     return ready
+
+
+def _recovering(recovery: Recovery, at: int) -> Callable[[Sequence[Array]], Answer]:
+    """What makes output `at` of `once`, of bands, the answer."""
+    if recovery.form is Form.SPARSE:
+        return lambda outputs: Answer((recovery.values(outputs[at]),), pattern=recovery.pattern)
+    return lambda outputs: Answer((recovery.rows(recovery.values(outputs[at]), 0, recovery.type.shape[0]),))
 
 
 def _apart(values: Sequence[Array], names: Sequence[str], bound: Mapping[str, Array], bound_ids: frozenset[int]) -> Sequence[Array]:

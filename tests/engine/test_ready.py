@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 
 LOSS = build(lambda x, a: np.sum(a * np.sqrt(x) * x), x=F64[4], a=F64[4])
 SEVERAL = build(lambda x, a: (np.sqrt(x), a, np.sum(x * a)), x=F64[4], a=F64[4])
+BANDS = build(lambda x, a: np.sqrt(x) * np.concatenate([x[1:], a[:1]]) + a, x=F64[4], a=F64[4])
 X, A, T = np.array([1.0, 2.0, 0.5, 3.0]), np.array([1.0, -1.0, 2.0, 0.25]), np.array([0.5, 1.0, -1.0, 2.0])
 
 CASES: dict[str, tuple[Graph, tuple[Query, ...]]] = {
@@ -36,6 +37,8 @@ CASES: dict[str, tuple[Graph, tuple[Query, ...]]] = {
     "the same twice": (LOSS, (Gradient(("x",)), Gradient(("x",)))),
     "a matrix in blocks": (LOSS, (Hessian(("x",), block=3),)),
     "a matrix in one block": (SEVERAL, (Jacobian(("x",), block=4),)),
+    "a matrix of bands": (BANDS, (Jacobian(("x",), layout="sparse"),)),
+    "a value and a matrix of bands": (BANDS, (Value(), Jacobian(("x",), layout="sparse"))),
     "a value and a matrix in blocks": (LOSS, (Value(), Hessian(("x",), block=2))),
 }
 
@@ -70,6 +73,25 @@ def test_a_ready_work_answers_as_its_events_do(name: str, x: Array) -> None:
         for k, one in enumerate(arrays):
             assert not any(np.shares_memory(one, other) for other in [*arrays[:k], A, x, T])
             one.fill(7.0)
+
+
+def test_a_large_matrix_of_bands_comes_dense() -> None:
+    x = np.linspace(1.0, 2.0, 600)
+    work = worked(build(lambda x: x[1:] * x[:-1], x=F64[600]), (Jacobian(("x",)),))
+    assert work.plan.recoveries and not work.plan.sweeps
+    (found,) = make_ready(work, Local(), ["x"], {})([x], never, None)
+    np.testing.assert_array_equal(found.arrays[0], np.eye(599, 600) * x[1:, None] + np.eye(599, 600, 1) * x[:-1, None])
+    assert found.arrays[0].flags.writeable and found.arrays[0].flags.owndata
+
+
+def test_what_is_not_finite_and_of_no_entry_is_not_noted() -> None:
+    graph = build(lambda x, a: np.concatenate([a[:1], x[:3]]) / a, x=F64[4], a=F64[4])
+    work = worked(graph, (Jacobian(("x",), layout="sparse"),))
+    assert work.plan.recoveries and not work.plan.sweeps
+    for a, notes in ((np.array([0.0, 2.0, 4.0, 8.0]), 0), (np.array([1.0, 2.0, 0.0, 8.0]), 1)):
+        (found,) = make_ready(work, Local(), ["x"], {"a": a})([X], never, None)
+        np.testing.assert_array_equal(found.arrays[0], 1 / a[1:] if notes == 0 else [0.5, np.inf, 0.125])
+        assert len(found.notes) == notes
 
 
 def test_a_work_over_the_budget_is_refused_when_it_is_made_ready() -> None:

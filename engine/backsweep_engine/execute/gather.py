@@ -1,4 +1,4 @@
-"""Gathering: sweeps whose rows are no part of an answer yet are held until all have come, then recovered.
+"""Gathering: what is no part of an answer yet (compressed rows, samples) is held until all has come, then recovered.
 
 Blocks come in any order and each goes to its own place, so what comes out has the same bits whoever
 computed them in whatever order.
@@ -35,8 +35,8 @@ class Compressed:
         self._recovery = recovery
         sweeps = [s for s in plan.sweeps if s.query == recovery.query]
         sizes = [s.rows * s.row_type.size for s in sweeps]
-        self._pieces = sweeps[0].pieces
-        self._alone = len(sweeps) == sweeps[0].blocks == 1
+        self._pieces = sweeps[0].pieces if sweeps else ()
+        self._alone = not sweeps or len(sweeps) == sweeps[0].blocks == 1
         if not self._alone:
             self._flat: Array = np.empty(sum(sizes), recovery.type.dtype)
             starts = accumulate(sizes[:-1], initial=0)

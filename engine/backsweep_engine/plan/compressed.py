@@ -1,7 +1,8 @@
 """Compressed sweeps: a matrix from fewer seeds than it has columns or rows, where its pattern allows.
 
 What there is to choose from: a seed for each column or row, colours of columns, colours of rows, both,
-and for Hessians stars. The cheapest by static cost is taken. A matrix that is wanted sparse always has a pattern.
+for Hessians stars, and no seeds at all where the matrix is made of bands. The cheapest by static cost is taken.
+A matrix that is wanted sparse always has a pattern.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from ..errors import OverBudget
 from ..graph import Graph, Type
 from ..ops.control import runs_forward
 from ..query import Hessian, HessianDiagonal, Jacobian
+from ..transforms.bands import banded
+from ..transforms.expand import expand
 from ..transforms.sparsity import effort
 from ..transforms.sparsity.pattern import Ints, Pattern
 from ..transforms.sparsity.pattern import full as full_pattern
 from .color import Colouring
+from .cost import graph_cost
 from .plan import Axis
-from .recovery import Form, both_ways, by_columns, by_rows, by_stars
+from .recovery import Form, both_ways, by_bands, by_columns, by_rows, by_stars
 from .seeds import Coloured, Seeds
 from .structure import Bound, Structure, structure_of
 
@@ -48,9 +52,10 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """How a matrix is computed. `read`: see Plan."""
+    """How a matrix is computed: by sweeps, or at once from `bands`, a graph of what is compressed. `read`: see Plan."""
 
     ways: tuple[Way, ...]
+    bands: Graph | None
     form: Form
     pattern: Pattern
     source: Ints
@@ -104,18 +109,19 @@ class Products:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One way to compute it, with its cost, and what makes it."""
+    """One way to compute it, with its cost, and what makes it; `bands`: without sweeps."""
 
     cost: int
     make: Callable[[], tuple[tuple[Way, ...], Ints]]
+    bands: Graph | None = None
 
 
 Choice = Compressed | str
 """How to compress, or why to sweep as it is ("": too little work to ask)."""
 
 
-def jacobian(modes: Modes, asked: Jacobian, dense_cost: int, bound: Bound, most_bytes: int) -> Choice:
-    """`dense_cost`: flops of sweeping it as it is."""
+def jacobian(modes: Modes, asked: Jacobian, dense_cost: int, bound: Bound, most_bytes: int, at_once: bool) -> Choice:
+    """`dense_cost`: flops of sweeping it as it is. `at_once`: whether it may be computed without sweeps."""
     sparse = asked.layout == "sparse"
     rows, columns = modes.sizes
     if not sparse and (dense_cost < WORTH_FLOPS or min(rows, columns) < 2):
@@ -130,7 +136,9 @@ def jacobian(modes: Modes, asked: Jacobian, dense_cost: int, bound: Bound, most_
     if not sparse and not _worth_listing(structure, most_bytes):
         return _too_full(structure)
     _require_room(structure.positions, rows, most_bytes)
-    return _cheapest(_jacobian_options(modes, asked, structure, forward), structure.pattern, structure, Form.SPARSE if sparse else Form.DENSE, dense_cost)
+    bands = _bands(forward, modes.price(forward), structure.pattern) if at_once and asked.mode == "auto" and not asked.block else None
+    options = _jacobian_options(modes, asked, structure, forward, bands)
+    return _cheapest(options, structure.pattern, structure, Form.SPARSE if sparse else Form.DENSE, dense_cost)
 
 
 def hessian(products: Products, asked: Hessian, dense_cost: int, bound: Bound, most_bytes: int) -> Choice:
@@ -173,10 +181,19 @@ def diagonal(products: Products, asked: HessianDiagonal, dense_cost: int, bound:
     source = np.where(there, colouring.of.astype(np.int64) * n + np.arange(n), -1)
     note = f"the Hessian's diagonal by HVPs, {_colours(colouring, n, 'variables')}"
     way = Way(products.vector, Axis.COLUMN, colouring.count, products.columns, note, Coloured(colouring.of))
-    return Compressed((way,), Form.DIAGONAL, structure.pattern, source, _pattern_note(structure.pattern), structure.read)
+    return Compressed((way,), None, Form.DIAGONAL, structure.pattern, source, _pattern_note(structure.pattern), structure.read)
 
 
-def _jacobian_options(modes: Modes, asked: Jacobian, structure: Structure, forward: Graph) -> Iterator[_Option]:
+def _bands(vector: Graph, price: int, pattern: Pattern) -> _Option | None:
+    """Of a vector graph over the columns, a row of which costs `price`. What no seed reaches costs as much without them, and is not counted."""
+    found = banded(vector, vector.arity - 1)
+    if found is None:
+        return None
+    own, swept = (cost.flops + cost.bytes // 16 for cost in (graph_cost(expand(found.graph)), graph_cost(expand(vector))))
+    return _Option(max(1, own - (swept - price)), lambda: ((), by_bands(pattern, found.of, found.places)), found.graph)
+
+
+def _jacobian_options(modes: Modes, asked: Jacobian, structure: Structure, forward: Graph, bands: _Option | None) -> Iterator[_Option]:
     """Cheapest bounds first, so that what cannot win is not coloured."""
     pattern, (rows, columns) = structure.pattern, modes.sizes
     prices: dict[Axis, int] = {}
@@ -195,6 +212,9 @@ def _jacobian_options(modes: Modes, asked: Jacobian, structure: Structure, forwa
         Axis.ROW: int(np.bincount(pattern.indices, minlength=1).max(initial=0)),
     }
     best = min(prices[axis] * (columns if axis is Axis.COLUMN else rows) for axis in vectors)
+    if bands is not None:
+        yield bands
+        best = min(best, bands.cost)
     for axis in sorted(vectors, key=lambda a: prices[a] * bounds[a]):
         if prices[axis] * bounds[axis] >= best:
             continue
@@ -222,7 +242,7 @@ def _cheapest(options: Iterator[_Option], pattern: Pattern, structure: Structure
     if form is Form.DENSE and best.cost + RECOVERY_FLOPS * pattern.positions >= dense_cost:
         return _COSTS_MORE
     ways, source = best.make()
-    return Compressed(ways, form, pattern, source, _pattern_note(pattern), structure.read)
+    return Compressed(ways, best.bands, form, pattern, source, _pattern_note(pattern), structure.read)
 
 
 def _plain(vector: Graph, axis: Axis, pattern: Pattern, pieces: tuple[Type, ...], price: int, note: str) -> _Option:
@@ -253,7 +273,7 @@ def _plain_rows(modes: Modes, most_bytes: int) -> Compressed:
     _require_room(rows * columns, rows, most_bytes)
     pattern = full_pattern(rows, columns)
     way = Way(modes.reverse(), Axis.ROW, rows, modes.columns, "the Jacobian in reverse mode, a row each: a vjp of its own is not linear in the cotangent")
-    return Compressed((way,), Form.SPARSE, pattern, np.arange(rows * columns), _pattern_note(pattern), frozenset())
+    return Compressed((way,), None, Form.SPARSE, pattern, np.arange(rows * columns), _pattern_note(pattern), frozenset())
 
 
 def _not_worth_finding(vector: Graph, sparse: bool, dense_cost: int, most_bytes: int) -> str:

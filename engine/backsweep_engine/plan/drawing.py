@@ -95,7 +95,7 @@ class Drawing:
         self.sweeps.append(sweep(replace(fuse(each), factors=self.factors), shared))
 
     def recover(self, recovery: Recovery, read: frozenset[str]) -> None:
-        """The sweeps of this query yield compressed rows. `read`: bound inputs whose values said so."""
+        """The sweeps of this query, or its part of `once`, yield compressed rows. `read`: bound inputs whose values said so."""
         self.recoveries.append(recovery)
         self.read |= read
 
@@ -124,7 +124,9 @@ class Drawing:
         # While sweeping, of `once` only its outputs are left, and what is compressed is held until it is recovered.
         compressed = {r.query: sum(s.rows * s.row_type.nbytes for s in self.sweeps if s.query == r.query) for r in self.recoveries}
         kept = held + sum(t.nbytes for t in once.output_types) + sum(compressed.values()) + sum(r.held_bytes for r in self.recoveries)
-        flops, peak, results = graph_cost(once).flops, held + layout(once).peak_bytes, sum(p.type.nbytes for p in self.parts)
+        flops, peak = graph_cost(once).flops, held + layout(once).peak_bytes
+        results = sum(p.type.nbytes for p in self.parts if p.query not in compressed)
+        peak = max(peak, kept)
         sweeps = []
         for sweep in self.sweeps:
             sized, swept_bytes, row_flops = _sized(sweep, memory_bytes - kept, blocks[sweep.query])

@@ -130,7 +130,7 @@ class Plan:
     sweeps: tuple[Sweep, ...]
     promise: Promise
     recoveries: tuple[Recovery, ...] = ()
-    """for queries whose sweeps yield compressed rows"""
+    """for queries whose sweeps, or else whose part of `once`, yield compressed rows"""
     read: frozenset[str] = frozenset()
     """bound inputs whose values shaped the plan: it holds for these values only"""
     tier: Tier = Tier.NUMPY

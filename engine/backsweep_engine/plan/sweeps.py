@@ -1,7 +1,7 @@
 """Which sweep answers a query: over given rows (seeds or points), or over a basis (a matrix).
 
 A matrix is worked out at once with symbolic seeds, swept over unit seeds, or compressed, where its pattern
-allows, to a seed for each colour: by static cost, whichever is least. Curvature matrices are swept as they are.
+allows, to a seed for each colour or to its bands: by static cost, whichever is least. Curvature matrices are swept as they are.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _sweep_kind(
 class Unit:
     """A matrix swept as it is, over unit seeds: `derived` with its seeds, shaped like `leaves`, behind the graph's own inputs.
 
-    `compress`: told what a matrix may cost in flops, how to compress it for less, or why not.
+    `compress`: told what a matrix may cost in flops, the bound arrays, the budget and whether it may be computed at once, how to
+    compress it for less, or why not.
     """
 
     derived: Graph
@@ -85,7 +86,7 @@ class Unit:
     axis: Axis
     note: str
     vector: Callable[[], Graph]
-    compress: Callable[[int, Bound, int], Choice]
+    compress: Callable[[int, Bound, int, bool], Choice]
 
     @property
     def rows(self) -> int:
@@ -121,12 +122,15 @@ def sweep_basis(drawing: Drawing, query: int, graph: Graph, asked: Matrix | Curv
         return
     unit = _jacobian(graph, wrt, asked) if isinstance(asked, Jacobian) else _hessian(graph, wrt, asked)
     whole, cost = _at_once(graph, wrt, asked, unit) if at_once else (None, unit.cost)
-    compressed = unit.compress(cost, bound, memory_bytes)
+    compressed = unit.compress(cost, bound, memory_bytes, at_once)
     if not isinstance(compressed, str):
         for way in compressed.ways:
             _sweep(drawing, query, way)
+        if compressed.bands is not None:
+            drawing.whole(query, compressed.bands, note=f"at once: the Jacobian by its bands, {compressed.bands.output_types[0]}")
         rows = graph.output_types if isinstance(asked, Jacobian) else columns
-        matrix = Type(compressed.ways[0].vector.output_types[0].dtype, (sum(t.size for t in rows), sum(t.size for t in columns)))
+        yielded = compressed.ways[0].vector if compressed.bands is None else compressed.bands
+        matrix = Type(yielded.output_types[0].dtype, (sum(t.size for t in rows), sum(t.size for t in columns)))
         drawing.recover(Recovery(query, compressed.form, matrix, compressed.pattern, compressed.source, compressed.note), compressed.read)
     elif whole is not None:
         drawing.whole(query, whole, note=f"at once: {unit.note.partition(',')[0].partition(' by ')[0]}")
@@ -164,9 +168,9 @@ def _jacobian(graph: Graph, wrt: Sequence[int], asked: Jacobian) -> Unit:
     def vector(axis: Axis) -> Graph:
         return simplify(seeded(derived(axis), graph.arity, columns if axis is Axis.COLUMN else rows, dtype))
 
-    def compress(cost: int, bound: Bound, memory_bytes: int) -> Choice:
+    def compress(cost: int, bound: Bound, memory_bytes: int, at_once: bool) -> Choice:
         modes = Modes(lambda: vector(Axis.COLUMN), lambda: vector(Axis.ROW), _vector_cost, rows, columns)
-        return compressed_jacobian(modes, asked, cost, bound, memory_bytes)
+        return compressed_jacobian(modes, asked, cost, bound, memory_bytes, at_once)
 
     units = []
     for axis in _modes(asked, derived, sum(t.size for t in columns), sum(t.size for t in rows)):
@@ -195,7 +199,7 @@ def _hessian(graph: Graph, wrt: Sequence[int], asked: Hessian | HessianDiagonal)
     def vector() -> Graph:
         return simplify(seeded(product, graph.arity, columns, dtype))
 
-    def compress(cost: int, bound: Bound, memory_bytes: int) -> Choice:
+    def compress(cost: int, bound: Bound, memory_bytes: int, at_once: bool) -> Choice:
         products = Products(vector(), _vector_cost(vector()), columns, _has_own_vjp(graph))
         if isinstance(asked, Hessian):
             return compressed_hessian(products, asked, cost, bound, memory_bytes)

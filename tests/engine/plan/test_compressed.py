@@ -86,7 +86,7 @@ def arrow_matrix(x: Any) -> Any:
 
 @pytest.mark.parametrize("layout", ["dense", "sparse"])
 def test_a_band_takes_as_many_seeds_as_it_is_wide(layout: Any) -> None:
-    planned = plan(BROYDEN, Jacobian(("x",), layout=layout))
+    planned = plan(BROYDEN, Jacobian(("x",), block=3, layout=layout))  # blocks are swept; else a band is computed at once
     (sweep,) = planned.sweeps
     assert sweep.rows == 3 and isinstance(sweep.seeds, Coloured)
     (recovery,) = planned.recoveries
@@ -96,8 +96,17 @@ def test_a_band_takes_as_many_seeds_as_it_is_wide(layout: Any) -> None:
 
 @pytest.mark.parametrize(("graph", "axis", "rows"), [(TALL, Axis.COLUMN, 1), (WIDE, Axis.ROW, 1)])
 def test_the_mode_with_fewer_colours_is_taken(graph: Graph, axis: Axis, rows: int) -> None:
-    (sweep,) = plan(graph, Jacobian(("x",), layout="sparse")).sweeps
+    (sweep,) = plan(graph, Jacobian(("x",), block=1, layout="sparse")).sweeps
     assert (sweep.axis, sweep.rows) == (axis, rows)
+
+
+@pytest.mark.parametrize("layout", ["dense", "sparse"])
+def test_a_matrix_of_bands_is_computed_without_seeds(layout: Any) -> None:
+    planned = plan(BROYDEN, Jacobian(("x",), layout=layout))
+    assert planned.sweeps == () and len(planned.recoveries) == 1
+    assert "at once: the Jacobian by its bands" in describe(planned)
+    assert plan(TALL, Jacobian(("x",), layout="sparse")).sweeps == ()
+    assert plan(WIDE, Jacobian(("x",), layout="sparse")).sweeps != ()  # a sum is no band
 
 
 def test_an_arrow_is_swept_both_ways() -> None:
@@ -135,6 +144,7 @@ def test_a_full_matrix_may_be_had_sparse() -> None:
 MATRICES: dict[str, tuple[Graph, Query, Callable[[Any], Any]]] = {
     "a band, by columns": (BROYDEN, Jacobian(("x",), "forward", layout="sparse"), broyden_matrix),
     "a band, by rows": (BROYDEN, Jacobian(("x",), "reverse", layout="sparse"), broyden_matrix),
+    "a band, at once": (BROYDEN, Jacobian(("x",), layout="sparse"), broyden_matrix),
     "a band, delivered dense": (BROYDEN, Jacobian(("x",)), broyden_matrix),
     "a band, a colour a block": (BROYDEN, Jacobian(("x",), block=1, layout="sparse"), broyden_matrix),
     "an arrow, both ways": (ARROW, Jacobian(("x",), layout="sparse"), arrow_matrix),
