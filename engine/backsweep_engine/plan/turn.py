@@ -52,6 +52,9 @@ def turn(graph: Graph) -> Graph:
             rewrite.values.append((call(node.op, mine[0], axes=_moved(dict(node.attributes)["axes"], mine[0].ndim)),))
         elif _swaps(node) and mine[0] is not None:
             rewrite.values.append((mine[0],))
+        elif node.op == "matmul" and mine[1] is not None and mine[1].ndim == 2:
+            # What is turned stands first, where its long rows are read as they lie: a b = (b' a')'.
+            rewrite.values.append((_swapped(call("matmul", mine[1], _swapped(operands[0]))),))
         else:
             rewrite.values.append(rewrite.copy(node, operands))
     return rewrite.builder.build(rewrite.outputs())
