@@ -1,7 +1,8 @@
 """What a program calls for a node: the op's own kernel, or one with its attributes worked out before.
 
 In a loop over small arrays a call costs more than its work. What can be known when the program is made (slices, strides,
-a shape) is known then, and small matrices are multiplied by the method that calls BLAS soonest. Bits are those of the op's kernel.
+a shape) is known then, small matrices are multiplied by the method that calls BLAS soonest, and thin ones in slices (ops/thin.py). But
+for those, bits are those of the op's kernel.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..graph import Graph, Node, Type
 from ..ops.op import lookup
+from ..ops.thin import in_slices, rows_of_slice
 from .executor import Array
 
 SMALL_BYTES = 64 << 10
@@ -34,6 +36,8 @@ def kernel(graph: Graph, node: Node) -> tuple[Callable[..., Any], bool]:
     types = [graph.type_of(ref) for ref in node.operands]
     if node.op == "matmul" and node.types[0].rank == 2 and sum(t.nbytes for t in (*types, *node.types)) <= SMALL_BYTES:
         return dot, True
+    if node.op == "matmul" and (rows := rows_of_slice(*types)) and not _is_square(graph, node):
+        return partial(in_slices, rows=rows), True
     if node.op == "scale" and node.types[0].nbytes <= SMALL_BYTES:
         return _scale if node.types[0].rank == 1 else _scale_any, True
     if node.op in _READY:
@@ -41,6 +45,16 @@ def kernel(graph: Graph, node: Node) -> tuple[Callable[..., Any], bool]:
     if attributes:
         return partial(op.apply, **attributes), False
     return op.apply, isinstance(op.apply, np.ufunc) and op.apply not in _NAMED_ONLY
+
+
+def _is_square(graph: Graph, node: Node) -> bool:
+    """Whether a product may be of a matrix and itself, which BLAS (syrk) makes symmetric to the last bit."""
+    sources = []
+    for ref in node.operands:
+        while graph.nodes[ref.node].operands and lookup(graph.nodes[ref.node].op).view:
+            ref = graph.nodes[ref.node].operands[0]
+        sources.append(ref)
+    return sources[0] == sources[1]
 
 
 def _scale(p: Array, t: Array, out: Array) -> None:

@@ -25,6 +25,8 @@ from .memory import layout
 from .plan import Axis, Part, Plan, Promise, Sweep
 from .recovery import Recovery
 from .refine import refine
+from .shift import shift
+from .turn import turn
 from .vectors import copied_inputs
 
 BLOCK_FLOPS = 200_000_000
@@ -115,7 +117,7 @@ class Drawing:
         return values
 
     def plan(self, memory_bytes: int, blocks: Sequence[int], batched: frozenset[str], points: int) -> Plan:
-        once = replace(refine(fuse(_without_inputs(self.builder.build(self.outputs), batched))), factors=self.factors)
+        once = replace(shift(turn(refine(fuse(_without_inputs(self.builder.build(self.outputs), batched))))), factors=self.factors)
         held = sum(t.nbytes * (points if n in batched else 1) for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         held += sum(t.type.nbytes * (points if n in batched else 1) for n, t in self.seeds.items())
         for sweep in self.sweeps:
