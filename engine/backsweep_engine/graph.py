@@ -31,7 +31,8 @@ MAX_CONSTANT_BYTES = 1024
 """A larger array is an input with a digest, never a part of the graph."""
 
 DTYPES = {name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")}
-_DTYPES = frozenset(DTYPES.values())
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+"""NumPy works a name out each time it is asked for it."""
 FLOATS = (DTYPES["float64"], DTYPES["float32"])
 
 
@@ -46,7 +47,7 @@ class Type:
     nbytes: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.dtype not in _DTYPES and self.dtype.name not in DTYPES:
+        if self.dtype not in _NAMES and self.dtype.name not in DTYPES:
             raise GraphError("dtype is not supported", reason="DTYPE", got=str(self.dtype), allowed=", ".join(DTYPES))
         if self.shape and min(self.shape) < 0:
             raise GraphError("a dimension is negative", reason="SHAPE", got=str(self.shape), allowed="dimensions >= 0")
@@ -66,7 +67,7 @@ class Type:
         return Type(self.dtype, tuple(shape))
 
     def __str__(self) -> str:
-        return self.dtype.name + (str(list(self.shape)) if self.shape else "")
+        return (_NAMES.get(self.dtype) or self.dtype.name) + (str(list(self.shape)) if self.shape else "")
 
 
 class Ref(NamedTuple):
@@ -190,6 +191,12 @@ class Graph:
         hasher.update(repr((self.outputs, self.output_names, *sorted(self.factors))).encode())
         return hasher.hexdigest()
 
+    @cached_property
+    def identity(self) -> str:
+        """As `fingerprint`, and of the origins too: of graphs that have it in common one can stand for the other in every respect."""
+        origins = (self.fingerprint, [node.origin for node in self.nodes], [held.identity for held in self.subgraphs])
+        return hashlib.sha256(repr(origins).encode()).hexdigest()
+
 
 def attributes_key(attributes: Iterable[tuple[str, Attribute]]) -> tuple[Any, ...]:
     """A hashable key that tells apart True, 1, 1.0, and 0.0 from -0.0."""
@@ -214,7 +221,8 @@ def _attribute_key(value: Attribute) -> tuple[Any, ...]:
 
 
 class Builder:
-    """Makes one Graph. Equal nodes are made once (hash-consing); inputs may be added at any time.
+    """Makes one Graph. Equal nodes are made once (hash-consing), and equal graphs held by them are one object, so that what is
+    remembered of one loop's body holds for all its like; inputs may be added at any time.
 
     `parent`: the builder of the trace this one is nested in, whose values may be captured.
     `origin`: given to every new node while set; a transform sets it to the origin of the node it
@@ -233,6 +241,8 @@ class Builder:
         self.sources: tuple[str, ...] = ()
         self._known: defaultdict[str, dict[Any, int]] = defaultdict(dict)
         """by op: the node of these operands and, where it has any, attributes"""
+        self._held: dict[str, Graph] = {}
+        """by identity: the graphs held by nodes"""
         self._unknown = False
         """whether there are nodes that were taken and are not in `_known` yet"""
         self.bound: dict[str, np.ndarray[Any, Any]] = {}
@@ -260,7 +270,7 @@ class Builder:
             types = infer()
             if refs and types == (theirs := self.nodes[refs[0].node].types):
                 types = theirs  # most nodes have their operand's types: one tuple for all
-            node = Node(op, refs, pairs, types, -1 if self.origin is None else self.origin)
+            node = Node(op, refs, self._shared(pairs), types, -1 if self.origin is None else self.origin)
             index = known[key] = self._append(node)
         return index
 
@@ -273,11 +283,19 @@ class Builder:
         index = known.get(key)
         if index is None:
             origin = -1 if self.origin is None else self.origin
+            shared = self._shared(attributes) if attributes else attributes
             # A transform copies most nodes as they are: the same node is then shared by both graphs.
-            if operands != before or origin != its_origin:
-                node = Node(op, operands, attributes, types, origin)
+            if operands != before or origin != its_origin or shared is not attributes:
+                node = Node(op, operands, shared, types, origin)
             index = known[key] = self._append(node)
         return index
+
+    def _shared(self, attributes: tuple[tuple[str, Attribute], ...]) -> tuple[tuple[str, Attribute], ...]:
+        """The attributes, with the first of equal graphs in the place of each."""
+        for _, value in attributes:
+            if isinstance(value, Graph) and self._held.setdefault(value.identity, value) is not value:
+                return tuple([(name, self._held.setdefault(v.identity, v) if isinstance(v, Graph) else v) for name, v in attributes])
+        return attributes
 
     def take(self, graph: Graph) -> None:
         """All nodes of a graph as they are. This builder's nodes are the graph's inputs, and nothing else."""

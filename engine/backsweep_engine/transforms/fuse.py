@@ -3,6 +3,9 @@
 A tangent loop is given what the loop before it stacked, trip by trip. As one loop the two need no stack, and
 what both compute is computed once: forward mode then keeps nothing of a long loop. Only a plan does this
 to what it will run: of a fused loop the linear part could not be transposed alone.
+
+Which loops go together is settled first (`Order`), on the node numbers alone; the graph is then built once, whatever
+the number of loops.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from dataclasses import replace
 from ..graph import Builder, Graph, Node, Ref
 from ..ops.build import call_several
 from ..ops.term import Term
+from ..stopping import paced
 from .remember import remembered
-from .rewrite import Rewrite, fresh, inline, reached, with_subgraphs
+from .rewrite import Rewrite, fresh, inline, terms, with_subgraphs
 from .structured.loop import Loop, loop_of
 from .structured.rules import absent, named, used
 
@@ -24,10 +28,7 @@ def fuse(graph: Graph) -> Graph:
     """The same values and bits; graphs held are fused too."""
     if not graph.subgraphs:
         return graph
-    changed = _within(graph)
-    while (pair := _pair(changed)) is not None:
-        changed = _fused(changed, *pair)
-    return _read_only(changed)
+    return _read_only(_together(_within(graph)))
 
 
 def _within(graph: Graph) -> Graph:
@@ -38,97 +39,147 @@ def _within(graph: Graph) -> Graph:
     return rewrite.builder.build(rewrite.outputs())
 
 
-def _pair(graph: Graph) -> tuple[int, int] | None:
-    """Two loops of the same trips, the second of which is given slices the first one stacks and nothing else of it."""
-    for j in range(graph.arity, len(graph.nodes)):
-        if graph.nodes[j].op != "scan":
-            continue
-        second = loop_of(graph.nodes[j])
-        operands = graph.nodes[j].operands
-        for i in sorted({ref.node for ref in operands[second.counted :][second.carries : second.carries + second.slices]}):
-            if graph.nodes[i].op == "scan" and _alike(graph, i, j):
-                return i, j
-    return None
+_NOTHING = -1
+"""Stands where a loop was that is one with another now: no other node moves for it."""
 
 
-def _alike(graph: Graph, i: int, j: int) -> bool:
-    first, second = loop_of(graph.nodes[i]), loop_of(graph.nodes[j])
-    same = (first.length, first.reverse, first.counted) == (second.length, second.reverse, second.counted)
-    if not same or (first.counted and graph.nodes[i].operands[0] != graph.nodes[j].operands[0]):
-        return False
-    behind = reached(graph, [i])
-    slices = range(second.counted + second.carries, second.counted + second.carries + second.slices)
-    return all(not behind[ref.node] or (k in slices and _stacked(first, i, ref)) for k, ref in enumerate(graph.nodes[j].operands))
+class Order:
+    """The nodes of a graph in an order in which they can be computed, while loops are made one.
+
+    Loops that are one stand in the place of their `head`; the others are gone. `members`: by head, the loops that are one, in the
+    order in which a trip computes them.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = graph.nodes
+        self.order = list(range(len(graph.nodes)))
+        self.place = list(self.order)
+        """where in `order` a node stands; of a loop that is gone, nothing that holds"""
+        self.loops = {k: loop_of(node) for k, node in enumerate(graph.nodes) if node.op == "scan"}
+        self.members = {k: [k] for k in self.loops}
+        self._heads: dict[int, int] = {}
+
+    def head(self, k: int) -> int:
+        return self._heads.get(k, k)
+
+    def needs(self, k: int) -> set[int]:
+        """What must stand before this node: heads of loops, and other nodes."""
+        return {self.head(n) for m in self.members.get(k, (k,)) for n, _ in self.nodes[m].operands if self.head(n) != k}
+
+    def first_before(self, j: int) -> tuple[int, list[int]] | None:
+        """The first loop of which this one is given slices it stacks and nothing else, over the same trips; and what is to be moved before it."""
+        givers = {self.head(ref.node) for m in self.members[j] for ref in self._slices(m) if ref.node in self.loops} - {j}
+        for i in sorted(givers, key=self.place.__getitem__):
+            if self._alike(i, j) and (ahead := self._ahead(i, j)) is not None:
+                return i, ahead
+        return None
+
+    def join(self, i: int, j: int, ahead: Sequence[int]) -> None:
+        """Makes the loop j one with i, in the place of i; what j needs besides comes before it. Only what stands between them is moved."""
+        start, stop, moved = self.place[i], self.place[j] + 1, {j, *ahead, _NOTHING}
+        between = [*ahead, *[k for k in self.order[start:stop] if k not in moved]]
+        for at, k in enumerate(between, start):
+            self.place[k] = at
+        self.order[start:stop] = between + [_NOTHING] * (stop - start - len(between))
+        for m in self.members[j]:
+            self._heads[m] = i
+        self.members[i] += self.members.pop(j)
+
+    def _slices(self, m: int) -> tuple[Ref, ...]:
+        loop = self.loops[m]
+        return self.nodes[m].operands[loop.counted :][loop.carries : loop.carries + loop.slices]
+
+    def _alike(self, i: int, j: int) -> bool:
+        """Whether they make the same trips, and whatever j is given of i are slices that i stacks."""
+        first, second = self.loops[i], self.loops[j]
+        if (first.length, first.reverse, first.counted) != (second.length, second.reverse, second.counted):
+            return False
+        if first.counted and self.nodes[i].operands[0] != self.nodes[j].operands[0]:
+            return False
+        for m in self.members[j]:
+            loop, operands = self.loops[m], self.nodes[m].operands
+            slices = range(loop.counted + loop.carries, loop.counted + loop.carries + loop.slices)
+            if any(self.head(n) == i and (k not in slices or r < self.loops[n].carries) for k, (n, r) in enumerate(operands)):
+                return False
+        return True
+
+    def _ahead(self, i: int, j: int) -> list[int] | None:
+        """What stands behind i and is needed for j; None if some of it needs i in its turn."""
+        found: set[int] = set()
+        waiting = list(self.needs(j) - {i})
+        while waiting:
+            k = waiting.pop()
+            if self.place[k] > self.place[i] and k not in found:
+                found.add(k)
+                more = self.needs(k)
+                if i in more:
+                    return None
+                waiting += more
+        return sorted(found, key=self.place.__getitem__)
 
 
-def _stacked(loop: Loop, at: int, ref: Ref) -> bool:
-    return ref.node == at and ref.result >= loop.carries
+def _together(graph: Graph) -> Graph:
+    order = Order(graph)
+    for j in [*order.loops]:
+        # What is one with an earlier loop may by that be given slices of another one.
+        while (found := order.first_before(j)) is not None:
+            i, ahead = found
+            order.join(i, j, ahead)
+            j = i
+    return _built(graph, order) if len(order.members) < len(order.loops) else graph
 
 
-def _fused(graph: Graph, i: int, j: int) -> Graph:
-    """The graph with the loops at i and j as one, in the place of the first; what the second needs besides comes before it."""
-    ahead = _needed(graph, i, [ref for ref in graph.nodes[j].operands if ref.node != i])
-    order = [*range(graph.arity, i), *ahead, i, *[k for k in range(i + 1, len(graph.nodes)) if k != j and k not in set(ahead)]]
-    builder = Builder()
-    values: dict[int, tuple[Term, ...]] = {}
-    for k in range(graph.arity):
-        values[k] = (Term(builder, builder.input(graph.input_names[k], graph.input_types[k])),)
-    for k in order:
+def _built(graph: Graph, order: Order) -> Graph:
+    rewrite = Rewrite(graph)
+    rewrite.inputs()
+    values, builder = rewrite.values, rewrite.builder
+    values += [()] * (len(graph.nodes) - graph.arity)
+    for k in paced([k for k in order.order[graph.arity :] if k != _NOTHING]):
         node = graph.nodes[k]
         builder.origin = node.origin
-        if k == i:
-            values[i], values[j] = _both(graph, i, j, values, builder)
-            continue
-        index = builder.again(node, tuple([values[n][r].ref for n, r in node.operands]))
-        values[k] = tuple([Term(builder, Ref(index, r)) for r in range(len(node.types))])
-    return builder.build([(name, values[n][r].ref) for name, (n, r) in zip(graph.output_names, graph.outputs, strict=True)])
+        if len(order.members.get(k, ())) > 1:
+            for m, results in zip(order.members[k], _fused(graph, order.members[k], values, builder), strict=True):
+                values[m] = results
+        else:
+            values[k] = terms(builder, node, [values[n][r] for n, r in node.operands])
+    return builder.build(rewrite.outputs())
 
 
-def _needed(graph: Graph, after: int, refs: Sequence[Ref]) -> list[int]:
-    """The nodes behind `after` these values come from."""
-    found, waiting = set(), [ref.node for ref in refs]
-    while waiting:
-        k = waiting.pop()
-        if k > after and k not in found:
-            found.add(k)
-            waiting += [ref.node for ref in graph.nodes[k].operands]
-    return sorted(found)
-
-
-def _both(graph: Graph, i: int, j: int, values: dict[int, tuple[Term, ...]], outer: Builder) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
-    first, second = loop_of(graph.nodes[i]), loop_of(graph.nodes[j])
-    given = [graph.nodes[k].operands[loop.counted :] for k, loop in ((i, first), (j, second))]
+def _fused(graph: Graph, members: Sequence[int], values: Sequence[tuple[Term, ...]], outer: Builder) -> list[tuple[Term, ...]]:
+    """The results of each of the loops, computed by one. A loop is given slices of those before it only."""
+    loops = {m: loop_of(graph.nodes[m]) for m in members}
     builder = Builder()
-    names = iter(fresh([*first.body.input_names, *second.body.input_names], "fused", ()))
+    names = iter(fresh([name for loop in loops.values() for name in loop.body.input_names], "fused", ()))
     known: dict[tuple[str, Ref], Term] = {}
-    operands: dict[str, list[Ref]] = {"carry": [], "slice": [], "stay": []}
-    ordered: dict[str, list[Term]] = {"carry": [], "slice": [], "stay": []}
+    operands: dict[str, list[Term]] = {"carry": [], "slice": [], "stay": []}
     # Inputs are made in the order the loop wants them: all that is carried, all slices, all that stays.
-    terms: list[list[Term]] = [[absent(builder)] * first.body.arity, [absent(builder)] * second.body.arity]
-    for kind in operands:
-        for which, loop in enumerate((first, second)):
+    inputs = {m: [absent(builder)] * loop.body.arity for m, loop in loops.items()}
+    for kind, given in operands.items():
+        for m, loop in loops.items():
             for k in {"carry": range(loop.carries), "slice": loop.xs, "stay": loop.constants}[kind]:
-                ref, name = given[which][k], next(names)
-                if kind == "slice" and which and ref.node == i:
-                    continue  # what the first one yields in this trip
-                if kind == "carry" or (kind, ref) not in known:
-                    known[kind, ref] = Term(builder, builder.input(name, loop.body.input_types[k]))
-                    operands[kind].append(ref)
-                    ordered[kind].append(known[kind, ref])
-                terms[which][k] = known[kind, ref]
-    ours = inline(builder, first.body, terms[0])
-    for k in second.xs:
-        if given[1][k].node == i:
-            terms[1][k] = ours[given[1][k].result]
-    theirs = inline(builder, second.body, terms[1])
-    a, b = first.carries, second.carries
-    body = named(builder, [*ours[:a], *theirs[:b], *ours[a:], *theirs[b:]])
-    trips = graph.nodes[i].operands[: first.counted]
-    refs = [*trips, *operands["carry"], *operands["slice"], *operands["stay"]]
-    loop = replace(first, body=body, carries=a + b, slices=len(operands["slice"]))
-    results = _scan(outer, [values[n][r] for n, r in refs], loop)
-    stacks = len(ours) - a
-    return (*results[:a], *results[a + b : a + b + stacks]), (*results[a : a + b], *results[a + b + stacks :])
+                (n, r), name = graph.nodes[m].operands[loop.counted + k], next(names)
+                if kind == "slice" and n in loops:
+                    continue  # what that one yields in this trip
+                value = values[n][r]
+                if kind == "carry" or (kind, value.ref) not in known:
+                    known[kind, value.ref] = Term(builder, builder.input(name, loop.body.input_types[k]))
+                    given.append(value)
+                inputs[m][k] = known[kind, value.ref]
+    yielded: dict[int, list[Term]] = {}
+    for m, loop in loops.items():
+        for k in loop.xs:
+            n, r = graph.nodes[m].operands[loop.counted + k]
+            if n in loops:
+                inputs[m][k] = yielded[n][r]
+        yielded[m] = inline(builder, loop.body, inputs[m])
+    carried = [y for m, loop in loops.items() for y in yielded[m][: loop.carries]]
+    body = named(builder, [*carried, *[y for m, loop in loops.items() for y in yielded[m][loop.carries :]]])
+    first = loops[members[0]]
+    trips = [values[n][r] for n, r in graph.nodes[members[0]].operands[: first.counted]]
+    one = replace(first, body=body, carries=len(carried), slices=len(operands["slice"]))
+    results = iter(_scan(outer, [*trips, *[value for given in operands.values() for value in given]], one))
+    lasts = [[next(results) for _ in range(loop.carries)] for loop in loops.values()]
+    return [(*last, *[next(results) for _ in loop.ys]) for last, loop in zip(lasts, loops.values(), strict=True)]
 
 
 def _scan(builder: Builder, operands: Sequence[Term], loop: Loop) -> tuple[Term, ...]:

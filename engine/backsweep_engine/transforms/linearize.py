@@ -24,6 +24,7 @@ from ..ops.build import call, or_zeros
 from ..ops.op import Partials, Structured, Tangent, Transposes, Zero, lookup
 from ..ops.term import Term
 from .expand import expand
+from .remember import remembered
 from .rewrite import Rewrite, as_tuple, fresh
 from .structured import RULES
 
@@ -59,7 +60,7 @@ def linearize(graph: Graph, wrt: Sequence[int], risky_inputs: bool = False) -> G
             if isinstance(lookup(node.op).derivative, Structured):
                 # What is given to the graphs it holds may not be finite either, nor what a loop carries on.
                 carried = risky[-1] and "carries" in dict(node.attributes)
-                within = partial(linearize, risky_inputs=any(reads) or carried)
+                within = partial(_held, risky_inputs=any(reads) or carried)
                 results, moved = RULES[node.op].linearize(node, results, operands, moving, within)
             else:
                 moved = _tangents(node, results, operands, moving, reads)
@@ -74,6 +75,10 @@ def linearize(graph: Graph, wrt: Sequence[int], risky_inputs: bool = False) -> G
         outputs.append((f"tangent.{name}", tangent.ref))
     # A rule may be spelled in compound ops (the cofactors' in prod); what is transposed and run has none.
     return expand(builder.build(outputs))
+
+
+_held = remembered(linearize)
+"""Of a graph that a node holds: many loops have one body. (The tangent of the graph itself is gone once it is simplified.)"""
 
 
 def _leaves_finite(node: Node) -> bool:

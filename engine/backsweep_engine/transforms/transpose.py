@@ -16,6 +16,7 @@ from ..ops.build import or_zeros
 from ..ops.op import Structured, Tangent, Transposes, lookup
 from ..ops.term import Term
 from ..stopping import paced
+from .remember import remembered
 from .rewrite import Rewrite, fresh, reached
 from .structured import RULES
 
@@ -70,11 +71,15 @@ def transpose(graph: Graph, linear: Sequence[int], outputs: Sequence[int], seed:
     return builder.build(results)
 
 
+_held = remembered(transpose)
+"""Of a graph that a node holds: many loops have one body."""
+
+
 def _transposed(node: Node, operands: list[Term | Type], flags: list[bool], cs: list[Term | None]) -> list[Any]:
     """The cotangent each operand receives; None for those the linear inputs do not reach."""
     derivative = lookup(node.op).derivative
     if isinstance(derivative, Structured):
-        return RULES[node.op].transpose(node, operands, flags, cs, transpose)
+        return RULES[node.op].transpose(node, operands, flags, cs, _held)
     rules = derivative.linear if isinstance(derivative, Tangent) else derivative
     if not isinstance(rules, Transposes):
         raise Fault(f"{node.op} stands in a linear program but is not linear", node=node.origin, op=node.op)

@@ -1,5 +1,7 @@
 """fuse: loops made one have the same bits, stack nothing for each other and carry nothing for nobody."""
 
+import random
+import sys
 from typing import Any
 
 import numpy as np
@@ -109,3 +111,69 @@ def test_a_graph_without_loops_is_left_as_it_is() -> None:
     assert fuse(graph) is graph
     looped = fuse(GRAPHS["pendulum"])
     assert text(fuse(looped)) == text(looped)
+
+
+def _drawn(seed: int) -> Graph:
+    """Loops that are given slices, ends and sums of one another, as it comes."""
+    chance = random.Random(seed)
+
+    def f(x: Any) -> Any:
+        ends, stacks = [x], []
+        for _ in range(chance.randint(3, 9)):
+            slices = chance.choices(stacks, k=chance.choice((0, 1, 1, 2))) if stacks else []
+            if slices and chance.random() < 0.2:
+                slices[0] = np.sin(slices[0])
+            start = np.sum(chance.choice(stacks)) / 5 if stacks and chance.random() < 0.15 else chance.choice((x, x / 2, *ends))
+            stays = [chance.choice(ends)] if chance.random() < 0.3 else []
+            end, *more = scan(
+                lambda y, *given: (np.sin(y + sum(given)), np.cos(y), y * 0.5 - sum(given)), [start], slices, stays, length=5, reverse=chance.random() < 0.25
+            )
+            ends.append(end)
+            stacks += more
+        return sum(ends) + sum(np.sum(stack) for stack in stacks[::2])
+
+    return build(f, x=F64[()])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_loops_that_lean_on_one_another_in_any_way_keep_their_bits(seed: int) -> None:
+    graph = _drawn(seed)
+    both = derive.value_and_jvp(graph, [0])
+    assert loops(fuse(both)) < loops(both)
+    for f, given in ((graph, []), (both, [np.array(1.5)])):
+        for a, b in zip(run(f, np.array(0.3), *given), run(fuse(f), np.array(0.3), *given), strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_a_row_of_loops_each_given_what_the_last_one_stacked_is_one_loop() -> None:
+    def f(x: Any) -> Any:
+        track = scan(lambda y: (np.sin(y), y), [x], length=6)[1]
+        for _ in range(9):
+            track = scan(lambda y, s: (np.sin(y) * s, y + s), [x], [track])[1]
+        return track
+
+    graph = build(f, x=F64[()])
+    assert (loops(graph), loops(fuse(graph))) == (10, 1)
+    assert run(graph, np.array(0.7))[0].tobytes() == run(fuse(graph), np.array(0.7))[0].tobytes()
+
+
+def _calls(pairs: int) -> int:
+    """Calls of functions it takes to fuse so many loops with their tangents."""
+    f = build(lambda x: sum(scan(lambda y, x: np.sin(y) * x, [x * (k + 1.0)], stays=[x], length=10)[0] for k in range(pairs)), x=F64[()])
+    both, seen = derive.value_and_jvp(f, [0]), 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal seen
+        seen += event == "call"
+
+    sys.setprofile(count)
+    try:
+        fused = fuse(both)
+    finally:
+        sys.setprofile(None)
+    assert (loops(both), loops(fused)) == (2 * pairs, pairs)
+    return seen
+
+
+def test_four_times_the_loops_take_four_times_the_calls() -> None:
+    assert _calls(40) < 4.5 * _calls(10)
