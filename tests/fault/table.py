@@ -19,6 +19,7 @@ from backsweep_engine.execute.cluster.queue import ATTEMPTS
 from .job import Job
 from .machines import end, family, signal_all
 from .scene import Scene
+from .waiting import wait_until
 
 WORKER_SECONDS, NODE_SECONDS, DRIVER_SECONDS = 2.0, 5.0, 15.0
 ANSWER = "answer"
@@ -59,9 +60,26 @@ class Fault:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+def _all_at_work(scene: Scene) -> None:
+    """Waits until every lane computes, and so has its inputs.
+
+    A gap, known: a lane that is just fetching them from a node which then hangs or dies waits for Ray to ask another (30 s and more were seen).
+    """
+    before = {lane: _cpu_ticks(lane) for lane in scene.lanes()}
+    if not wait_until(lambda: all(_cpu_ticks(lane) >= ticks + 5 for lane, ticks in before.items()), 5):
+        raise AssertionError("a lane was not at work when the fault was to be done")
+
+
+def _cpu_ticks(pid: int) -> int:
+    """CPU time of a process, in hundredths of a second as a rule."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    return int(text[text.rindex(")") + 2 :].split()[11])
+
+
 def _a_node(scene: Scene) -> list[int]:
     """The processes of a node with a lane at work."""
     assert scene.machines is not None
+    _all_at_work(scene)
     return next(scene.machines.working()).processes()
 
 
@@ -79,6 +97,7 @@ def _kill_raylet(scene: Scene) -> None:
 
 def _kill_node(scene: Scene) -> None:
     assert scene.machines is not None
+    _all_at_work(scene)
     scene.machines.kill(next(scene.machines.working()))
 
 
