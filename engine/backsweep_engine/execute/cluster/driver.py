@@ -186,7 +186,7 @@ class Driver:
         except Exception as error:  # Ray's; its own store, of which there is one, has taken them already
             self._queue.failed(action.attempt, self._not_given(0, error), time.monotonic())
             return
-        arguments = (action.attempt, job.keys[sweep], [program], rows, start, stop, order, *groups)
+        arguments = (action.attempt, job.keys[sweep], [program], rows, start, stop, order, groups)
         self._call(action.lane, "compute", arguments, lambda value: self._answered(action, value))
 
     def _call(self, lane: int, method: str, arguments: tuple[object, ...], then: Callable[[object], None] | None) -> None:
