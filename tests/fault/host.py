@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 
 from backsweep_engine.execute.cluster import session
 
-STORE_BYTES = 100 << 20
+STORE_BYTES = 256 << 20
 
 
 def main(port: int) -> None:

@@ -142,8 +142,6 @@ class Machines:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._token,
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so it listens on loopback only
-            # A node that dies while others fetch an array from it is given up after this; by itself Ray waits 10 s, then 20 s more.
-            "RAY_object_manager_pull_timeout_ms": "1000",
             "RAY_TMPDIR": str(self._folder),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",

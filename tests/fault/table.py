@@ -1,6 +1,7 @@
 """The list of faults: what is done, to which job, what must come of it, and how long a wait it may cost.
 
-A strike is done at the job's third result, from outside. The bounds are the project's: 2 s for a worker, 5 s for a node, 15 s for the driver;
+A strike is done at the job's third result, from outside. Nodes are struck at two moments: while every lane computes, and while a lane of another
+node fetches its inputs, which the node that is struck has too. The bounds are the project's: 2 s for a worker, 5 s for a node, 15 s for the driver;
 an error comes within its bound of the strike. After each fault what was lost is put back and the job asked again: the same bits.
 """
 
@@ -10,6 +11,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 from backsweep_engine.execute.cluster.queue import ATTEMPTS
 
 from .job import Job
-from .machines import end, family, signal_all
+from .machines import Machines, Node, end, family, signal_all
 from .scene import Scene
 from .waiting import wait_until
 
@@ -29,6 +31,8 @@ LONG = Job(trips=64)
 """30 blocks, some 3 s of work in all: long enough to lose a process in the middle."""
 WIDE = Job(trips=2, size=2400, block=1200)
 """2 blocks, each of which takes more than 46 MB of a lane's memory besides what it has."""
+HEAVY = Job(trips=1, size=3600, block=200)
+"""18 blocks; its matrix, which every node fetches, is 104 MB."""
 VAST = Job(trips=1, size=4000, block=400)
 """Its matrix, 128 MB, is larger than the object store."""
 ENDLESS = Job(trips=1500, block=300)
@@ -60,27 +64,54 @@ class Fault:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def _all_at_work(scene: Scene) -> None:
-    """Waits until every lane computes, and so has its inputs.
+ASKED_SECONDS = 0.5
+"""In which a lane asks for its inputs, at the place of Ray's choice."""
 
-    A gap, known: a lane that is just fetching them from a node which then hangs or dies waits for Ray to ask another (30 s and more were seen).
+Stroke = Callable[[Machines, Node], None]
+"""What befalls a node."""
+
+
+def _while_computing(stroke: Stroke) -> Callable[[Scene], None]:
+    """Strikes a node while every lane computes, and so has its inputs."""
+
+    def strike(scene: Scene) -> None:
+        assert scene.machines is not None
+        before = {lane: _cpu_ticks(lane) for lane in scene.lanes()}
+        if not wait_until(lambda: all(_cpu_ticks(lane) >= ticks + 5 for lane, ticks in before.items()), 5):
+            raise AssertionError("a lane was not at work when the fault was to be done")
+        stroke(scene.machines, next(scene.machines.working()))
+
+    return strike
+
+
+def _hold_back(scene: Scene) -> None:
+    """Stops the raylet of a node, so that its lane gets no inputs for now."""
+    assert scene.machines is not None
+    os.kill(next(scene.machines.working()).raylet, signal.SIGSTOP)
+
+
+def _while_fetching(stroke: Stroke) -> Callable[[Scene], None]:
+    """Strikes the node that has computed so far, when the lane of the one that was held back has just begun to fetch its inputs.
+
+    The raylet of the former stands still from before that moment on, so that whoever asks it for an array waits.
     """
-    before = {lane: _cpu_ticks(lane) for lane in scene.lanes()}
-    if not wait_until(lambda: all(_cpu_ticks(lane) >= ticks + 5 for lane, ticks in before.items()), 5):
-        raise AssertionError("a lane was not at work when the fault was to be done")
+
+    def strike(scene: Scene) -> None:
+        assert scene.machines is not None
+        (held,) = [node for node in scene.machines.working() if _state(node.raylet) == "T"]
+        struck = next(node for node in scene.machines.working() if node is not held)
+        os.kill(struck.raylet, signal.SIGSTOP)
+        os.kill(held.raylet, signal.SIGCONT)
+        time.sleep(ASKED_SECONDS)
+        stroke(scene.machines, struck)
+
+    return strike
 
 
 def _cpu_ticks(pid: int) -> int:
     """CPU time of a process, in hundredths of a second as a rule."""
     text = Path(f"/proc/{pid}/stat").read_text()
     return int(text[text.rindex(")") + 2 :].split()[11])
-
-
-def _a_node(scene: Scene) -> list[int]:
-    """The processes of a node with a lane at work."""
-    assert scene.machines is not None
-    _all_at_work(scene)
-    return next(scene.machines.working()).processes()
 
 
 def _kill_worker(scene: Scene) -> None:
@@ -91,18 +122,16 @@ def _kill_both_workers(scene: Scene) -> None:
     signal_all(scene.lanes(), signal.SIGKILL)
 
 
-def _kill_raylet(scene: Scene) -> None:
-    os.kill(_a_node(scene)[0], signal.SIGKILL)
+def _kill_raylet(_: Machines, node: Node) -> None:
+    os.kill(node.raylet, signal.SIGKILL)
 
 
-def _kill_node(scene: Scene) -> None:
-    assert scene.machines is not None
-    _all_at_work(scene)
-    scene.machines.kill(next(scene.machines.working()))
+def _kill_node(machines: Machines, node: Node) -> None:
+    machines.kill(node)
 
 
-def _hang_node(scene: Scene) -> None:
-    signal_all(_a_node(scene), signal.SIGSTOP)
+def _hang_node(_: Machines, node: Node) -> None:
+    signal_all(node.processes(), signal.SIGSTOP)
 
 
 def _stopped(scene: Scene) -> list[int]:
@@ -203,10 +232,20 @@ FAULTS: tuple[Fault, ...] = (
     Fault("a worker is killed", WORKER_SECONDS, _kill_worker),
     # No lane is left: a process has to start before the next result, as where the only node of a service is lost.
     Fault("both workers are killed", NODE_SECONDS, _kill_both_workers),
-    Fault("the raylet of a node is killed", NODE_SECONDS, _kill_raylet),
-    Fault("a node is killed", NODE_SECONDS, _kill_node),
-    Fault("a node hangs and goes on", NODE_SECONDS, _hang_node, relief=_go_on),
-    Fault("a node hangs and is killed", NODE_SECONDS, _hang_node, relief=_kill_hung),
+    *(
+        Fault(f"{what} while {when}", NODE_SECONDS, moment(stroke), before=before, job=job, relief=relief)
+        for when, moment, before, job in (
+            ("every lane computes", _while_computing, nothing, LONG),
+            ("another fetches inputs", _while_fetching, _hold_back, LONG),
+            ("another fetches 100 MB", _while_fetching, _hold_back, HEAVY),
+        )
+        for what, stroke, relief in (
+            ("the raylet of a node is killed", _kill_raylet, nothing),
+            ("a node is killed", _kill_node, nothing),
+            ("a node hangs and goes on", _hang_node, _go_on),
+            ("a node hangs and is killed", _hang_node, _kill_hung),
+        )
+    ),
     Fault("the client is interrupted", WORKER_SECONDS, _interrupt, expected=INTERRUPTED),
     Fault("the deadline expires", WORKER_SECONDS, expected="DEADLINE", job=ENDLESS, timeout=5.0),
     Fault("the driver is killed", DRIVER_SECONDS, _kill_driver),

@@ -32,6 +32,12 @@ def starts(queue: Queue, now: float) -> list[Start]:
     return [a for a in actions if isinstance(a, Start)]
 
 
+def heard(queue: Queue, now: float) -> None:
+    """Every lane answers."""
+    for lane in range(9):
+        queue.lane_heard(lane, now)
+
+
 def only(queue: Queue, kind: type[Action], now: float) -> list[Any]:
     return [a for a in queue.decide(now) if isinstance(a, kind)]
 
@@ -80,10 +86,38 @@ def test_a_block_older_than_four_medians_and_a_second_is_hedged_once_onto_anothe
     (done,) = starts(queue, median)
     queue.finished(done.attempt, 2 * median)
     limit = max(rules.HEDGE_SECONDS, rules.HEDGE_FACTOR * median)
-    assert starts(queue, limit - 0.01) == []
-    (hedge,) = starts(queue, limit + 0.01)
+    heard(queue, limit - 0.02)
+    assert only(queue, Start, limit - 0.01) == []
+    (hedge,) = only(queue, Start, limit + 0.01)
     assert (hedge.block, hedge.lane) == (stuck.block, done.lane)
-    assert starts(queue, limit + 2) == []
+    assert only(queue, Start, limit + 2) == []
+
+
+@pytest.mark.parametrize("finished", [0, 1], ids=["none finished", "long ones finished"])
+def test_a_block_on_a_lane_that_owes_an_answer_is_hedged_after_seconds_whatever_its_sweep_takes(finished: int) -> None:
+    queue = queue_of(2)
+    opened(queue, 1 + finished)
+    if finished:
+        quick, mute = starts(queue, 0.0)
+        queue.finished(quick.attempt, 100.0)
+        queue.lane_heard(mute.lane, 100.0)
+    else:
+        (mute,) = starts(queue, 100.0)
+    assert queue.decide(100.9) == []
+    assert queue.decide(100.0 + rules.PING_SECONDS) == [Ping(mute.lane)]
+    assert queue.decide(101.9) == []
+    (hedge,) = starts(queue, 100.0 + rules.PING_SECONDS + rules.MUTE_SECONDS)
+    assert (hedge.block, hedge.lane != mute.lane) == (mute.block, True)
+
+
+def test_a_block_on_a_lane_that_answers_waits_for_its_hedge_as_long_as_its_sweep_says() -> None:
+    queue = queue_of(2)
+    opened(queue, 1)
+    (start,) = starts(queue, 0.0)
+    for now in range(1, int(rules.HEDGE_BLIND_SECONDS)):
+        assert queue.decide(float(now)) == [Ping(start.lane)]
+        queue.lane_heard(start.lane, float(now))
+    assert only(queue, Start, rules.HEDGE_BLIND_SECONDS) != []
 
 
 def test_a_dead_lane_charges_the_block_it_worked_on_and_not_the_one_behind() -> None:
@@ -166,7 +200,7 @@ def test_a_block_that_ran_out_of_memory_runs_alone_on_its_node_and_on_another_la
         queue.finished(start.attempt, 0.25 + step / 10)
     (again,) = starts(queue, 1.0)
     assert (again.block, again.lane) == (large.block, 1 - large.lane)
-    assert queue.decide(3.0) == [], "nothing runs beside it, a hedge neither"
+    assert only(queue, Start, 3.0) == [], "nothing runs beside it, a hedge neither"
     assert queue.finished(again.attempt, 3.1) == (0, large.block, 2)
     assert {s.lane for s in starts(queue, 3.2)} == {0, 1}
 

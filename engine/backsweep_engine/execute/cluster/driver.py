@@ -31,6 +31,7 @@ from ...plan.plan import Sweep
 from ..executor import Array
 from . import channel, joining, session
 from .causes import OutOfMemory
+from .copies import Copies
 from .joining import text_of, words_of
 from .lane import Place, lane_class
 from .messages import Beat, Done, Drop, Ended, Failed, Lost, Open, Ready, Settings, Taken
@@ -55,12 +56,12 @@ class _Over(Exception):
 
 @dataclass(slots=True)
 class _Job:
-    """Of each sweep: `keys` and `sweeps` its name and reference, `shared` the references its shared inputs are in and their order there, `given` its rows."""
+    """Of each sweep: `keys` and `sweeps` its name and itself, `shared` what its shared inputs are in and their order there, `given` its rows."""
 
     request: Open
     keys: list[str]
-    sweeps: list[Any]
-    shared: list[tuple[tuple[int, ...], list[Any]]]
+    sweeps: list[Copies]
+    shared: list[tuple[tuple[int, ...], list[Copies]]]
     given: list[tuple[Array, ...]]
 
 
@@ -74,8 +75,10 @@ class Driver:
         self._queue = Queue()
         self._lane_class = lane_class(settings.resources)
         self._lanes: dict[int, Any] = {}
+        self._nodes: dict[int, str] = {}
+        """Of the lanes that are ready."""
         self._jobs: dict[int, _Job] = {}
-        self._sweeps: OrderedDict[str, Any] = OrderedDict()
+        self._sweeps: OrderedDict[str, Copies] = OrderedDict()
         self._next_lane = 0
         self._failed_starts = 0
         self._starting: set[int] = set()
@@ -131,14 +134,13 @@ class Driver:
 
     def _open(self, request: Open, arrays: list[Array]) -> None:
         keys = [sweep.key for sweep in request.sweeps]
-        references = [self._reference(key, sweep) for key, sweep in zip(keys, request.sweeps, strict=True)]
+        sweeps = [self._copies(key, sweep) for key, sweep in zip(keys, request.sweeps, strict=True)]
         groups, shares = grouped(request.shared)
-        puts = [ray.put(tuple(arrays[i] for i in group)) for group in groups]
+        puts = [Copies(tuple(arrays[i] for i in group)) for group in groups]
         shared = [(share.order, [puts[g] for g in share.groups]) for share in shares]
         given = [tuple(arrays[i] for i in positions) for positions in request.given]
-        self._jobs[request.job] = _Job(request, keys, references, shared, given)
-        sweeps = [sweep for sweep, _, _ in request.todo]
-        self._queue.open(request.job, sweeps, request.window, request.platform, time.monotonic())
+        self._jobs[request.job] = _Job(request, keys, sweeps, shared, given)
+        self._queue.open(request.job, [sweep for sweep, _, _ in request.todo], request.window, request.platform, time.monotonic())
 
     def _not_given(self, size: int, error: Exception) -> Error:
         """Why the inputs did not reach the lanes: never will, where the store is smaller than they are and there is no disk to spill to."""
@@ -149,9 +151,9 @@ class Driver:
             return OverBudget(message, name="cluster_memory_bytes", got=f"{size} bytes", allowed=f"{self._settings.memory_bytes} bytes", hint=hint)
         return ClusterLost(f"the inputs could not be given to the lanes: {words_of(error)}", hint="the cluster's object store is full or gone")
 
-    def _reference(self, key: str, sweep: Sweep) -> Any:
+    def _copies(self, key: str, sweep: Sweep) -> Copies:
         if key not in self._sweeps:
-            self._sweeps[key] = ray.put(sweep)
+            self._sweeps[key] = Copies(sweep)
             while len(self._sweeps) > _KEPT_SWEEPS:
                 self._sweeps.popitem(last=False)
         self._sweeps.move_to_end(key)
@@ -178,7 +180,13 @@ class Driver:
         sweep, start, stop = job.request.todo[action.block]
         rows = tuple(np.ascontiguousarray(array[start:stop]) for array in job.given[sweep])
         order, shared = job.shared[sweep]
-        arguments = (action.attempt, job.keys[sweep], [job.sweeps[sweep]], rows, start, stop, order, *shared)
+        node = self._nodes[action.lane]
+        try:
+            program, *groups = [copies.at(node) for copies in (job.sweeps[sweep], *shared)]
+        except Exception as error:  # Ray's; its own store, of which there is one, has taken them already
+            self._queue.failed(action.attempt, self._not_given(0, error), time.monotonic())
+            return
+        arguments = (action.attempt, job.keys[sweep], [program], rows, start, stop, order, groups)
         self._call(action.lane, "compute", arguments, lambda value: self._answered(action, value))
 
     def _call(self, lane: int, method: str, arguments: tuple[object, ...], then: Callable[[object], None] | None) -> None:
@@ -218,6 +226,8 @@ class Driver:
 
     def _started(self, lane: int, value: object) -> None:
         if isinstance(value, Place):
+            if lane in self._lanes:
+                self._nodes[lane] = value.node
             self._queue.lane_ready(lane, value.platform, value.node)
             self._starting.discard(lane)
             self._first_ready = self._first_ready or time.monotonic()
@@ -250,10 +260,22 @@ class Driver:
         self._starting.discard(lane)
         if actor is None:
             return
+        node = self._nodes.pop(lane, None)
+        if node is not None and node not in self._nodes.values():
+            self._forget(node)
         with contextlib.suppress(Exception):
             ray.kill(actor)
         self._start_lane()
         channel.send(self._sock, Lost(lane, cause.message))
+
+    def _forget(self, node: str) -> None:
+        """Its last lane is lost: what was put for it is freed."""
+        kept = list(self._sweeps.values())
+        for job in self._jobs.values():
+            kept += job.sweeps
+            kept += [copies for _, shared in job.shared for copies in shared]
+        for copies in kept:
+            copies.forget(node)
 
     def _send_end(self, job: int, error: Error) -> None:
         channel.send(self._sock, Ended(job, error))

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import ray
 
-from ...errors import Error, Fault
+from ...errors import ClusterLost, Error, Fault
 from ...plan.plan import Sweep
 from ..executor import Array
 from ..local import compute
 from .causes import OutOfMemory
+from .joining import words_of
 from .messages import Resources
 from .platform import numeric_platform, pin_threads
 
@@ -47,20 +48,23 @@ class Lane:
         self._cancelled.update(attempts)
 
     def compute(
-        self, attempt: int, key: str, sweep: list[Any], rows: tuple[Array, ...], start: int, stop: int, order: tuple[int, ...], *groups: tuple[Array, ...]
+        self, attempt: int, key: str, sweep: list[Any], rows: tuple[Array, ...], start: int, stop: int, order: tuple[int, ...], groups: list[Any]
     ) -> Array | Error:
         """The block's array, or the engine's error as a value (Ray would wrap a raised one).
 
-        `sweep`: a list holding the reference of the Sweep named `key`, fetched only if it is not kept. `groups`: views of the
-        object store, whose arrays at `order` are the shared inputs.
+        `sweep`: a list holding the reference of the Sweep named `key`, fetched only if it is not kept. `groups`: references of
+        what becomes views of the object store, whose arrays at `order` are the shared inputs. In lists, since what Ray itself
+        fetches before the call holds up every call behind it, also those of `control`: a lane that waits for inputs would not answer.
         """
         # Attempts come in order, so what was cancelled before this one will not be asked for again.
         self._cancelled = {number for number in self._cancelled if number >= attempt}
         try:
-            held = [array for group in groups for array in group]
+            held = [array for group in ray.get(groups) for array in group]
             return compute(self._sweep(key, sweep), [held[i] for i in order], rows, start, stop, lambda: attempt in self._cancelled)
         except Error as error:
             return error
+        except ray.exceptions.RayError as error:
+            return ClusterLost(words_of(error))
         except MemoryError:
             return OutOfMemory("the lane could not allocate")
         except Exception as error:

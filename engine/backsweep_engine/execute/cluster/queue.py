@@ -32,9 +32,11 @@ DEPTH = 2
 HEDGE_SECONDS = 1.0
 HEDGE_FACTOR = 4.0
 HEDGE_BLIND_SECONDS = 5.0
-"""While no block of its sweep is finished, a block waits this long for its hedge."""
+"""While no block of its sweep is finished, a block waits this long for its hedge, on a lane that answers."""
 
-PING_SECONDS = 5.0
+PING_SECONDS = 1.0
+MUTE_SECONDS = 1.0
+"""A lane that left a ping unanswered for so long may yet come back, but its blocks wait for no median."""
 SILENT_SECONDS = 15.0
 """A busy lane that neither finished a block nor answered a ping for so long is lost."""
 
@@ -105,6 +107,10 @@ class _Lane:
     progress: float = 0.0
     heard: float = 0.0
     pinged: float = 0.0
+
+    def owes_answer(self, now: float, seconds: float) -> bool:
+        """Whether it was pinged so long ago and has not been heard since."""
+        return self.pinged > self.heard and now - self.pinged >= seconds
 
 
 @dataclass(slots=True)
@@ -282,11 +288,11 @@ class Queue:
         for key, lane in list(self._lanes.items()):
             if not lane.flight:
                 continue
-            if now - lane.heard >= SILENT_SECONDS and lane.pinged > lane.heard:
+            if now - lane.heard >= SILENT_SECONDS and lane.owes_answer(now, MUTE_SECONDS):
                 cause = ClusterLost(f"the lane did not answer for {SILENT_SECONDS:g} s")
                 self.lane_lost(key, cause)
                 self._actions.append(Replace(key, cause))
-            elif now - max(lane.heard, lane.pinged) >= PING_SECONDS:
+            elif lane.pinged <= lane.heard and now - lane.heard >= PING_SECONDS:
                 lane.pinged = now
                 self._actions.append(Ping(key))
 
@@ -324,6 +330,8 @@ class Queue:
                     continue
                 known = job.durations.get(job.sweeps[attempt.block])
                 limit = max(HEDGE_SECONDS, HEDGE_FACTOR * statistics.median(known)) if known else HEDGE_BLIND_SECONDS
+                if lane.owes_answer(now, MUTE_SECONDS):
+                    limit = HEDGE_SECONDS
                 if now - max(attempt.submitted, lane.progress) < limit:
                     continue
                 other = self._roomiest(job.platform, DEPTH, excluded=key)
