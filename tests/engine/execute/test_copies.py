@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -66,12 +65,13 @@ ray.shutdown()
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[dict[str, Any]]:
+def told() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bswc-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # short: Ray puts sockets inside
         environment = environment_of({**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}, own=True)
         run = subprocess.run([sys.executable, "-P", "-c", SCRIPT, folder], capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)
     assert run.returncode == 0, run.stderr
-    yield json.loads(run.stdout.splitlines()[-1])
+    answer: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return answer
 
 
 @pytest.mark.parametrize(
