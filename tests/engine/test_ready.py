@@ -79,7 +79,7 @@ def test_a_large_matrix_of_bands_comes_dense() -> None:
     x = np.linspace(1.0, 2.0, 600)
     work = worked(build(lambda x: x[1:] * x[:-1], x=F64[600]), (Jacobian(("x",)),))
     assert work.plan.recoveries and not work.plan.sweeps
-    (found,) = make_ready(work, Local(), ["x"], {})([x], never, None)
+    (found,) = make_ready(work, Local(), ["x"], {}, list)([x], never, None)
     np.testing.assert_array_equal(found.arrays[0], np.eye(599, 600) * x[1:, None] + np.eye(599, 600, 1) * x[:-1, None])
     assert found.arrays[0].flags.writeable and found.arrays[0].flags.owndata
 
@@ -89,7 +89,7 @@ def test_what_is_not_finite_and_of_no_entry_is_not_noted() -> None:
     work = worked(graph, (Jacobian(("x",), layout="sparse"),))
     assert work.plan.recoveries and not work.plan.sweeps
     for a, notes in ((np.array([0.0, 2.0, 4.0, 8.0]), 0), (np.array([1.0, 2.0, 0.0, 8.0]), 1)):
-        (found,) = make_ready(work, Local(), ["x"], {"a": a})([X], never, None)
+        (found,) = make_ready(work, Local(), ["x"], {"a": a}, list)([X], never, None)
         np.testing.assert_array_equal(found.arrays[0], 1 / a[1:] if notes == 0 else [0.5, np.inf, 0.125])
         assert len(found.notes) == notes
 
