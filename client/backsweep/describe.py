@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from backsweep_engine.answer import prepare
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.execute.spread import choose
 from backsweep_engine.graph import Graph, Type
@@ -36,6 +35,7 @@ from backsweep_engine.transforms import derive
 from backsweep_engine.transforms.curvature import as_family
 from backsweep_engine.transforms.derive import floating_outputs
 from backsweep_engine.transforms.rewrite import positions
+from backsweep_engine.work import prepare
 
 from .wire.graphs import decode_graph
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from backsweep_engine.answer import Answer, NonFinite, Work, deliver, held_of
+from backsweep_engine.answer import Answer, NonFinite, deliver
 from backsweep_engine.execute.executor import Block, Executor, Stop, Values
 from backsweep_engine.execute.hot import Steady
 from backsweep_engine.execute.nonfinite import is_finite
 from backsweep_engine.plan.plan import Axis
+from backsweep_engine.work import Work, held_of
 
 from .filed import Filed, Kept, joined
 from .transport import Progress

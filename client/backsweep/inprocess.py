@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import backsweep_engine
-from backsweep_engine.answer import Work, prepare
 from backsweep_engine.errors import Error
 from backsweep_engine.execute.executor import Array, Executor
 from backsweep_engine.execute.hot import Hot
@@ -25,6 +24,7 @@ from backsweep_engine.plan.plan import Axis
 from backsweep_engine.plan.structure import Bound
 from backsweep_engine.ready import Give, Ready, make_ready
 from backsweep_engine.stopping import Stop, never, stoppable
+from backsweep_engine.work import Work, prepare
 
 from .calls import Question
 from .filed import Filed

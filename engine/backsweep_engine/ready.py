@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from .answer import Answer, Collected, Work, apart, deliver, notes_on, require_held
+from .answer import Answer, Collected, apart, deliver, notes_on, require_held
 from .execute.executor import Array, Block, Executor, Stop, Values
 from .execute.nonfinite import is_finite
 from .plan.make import require_within
 from .plan.plan import Axis
 from .plan.recovery import Form, Recovery
 from .query import Check
+from .work import Work
 
 Told = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""

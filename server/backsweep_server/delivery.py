@@ -13,7 +13,7 @@ from backsweep.wire.answers import Usage, encode_promise, encode_result, encode_
 from backsweep.wire.blocks import encode_block, encode_outline, outlined
 from backsweep.wire.patterns import encode_pattern
 from backsweep.wire.requests import Have
-from backsweep_engine.answer import Answer, Collected, Event, Held, Judged, NonFinite, Work, deliver
+from backsweep_engine.answer import Answer, Collected, Event, Judged, NonFinite, deliver
 from backsweep_engine.check.verdict import Verdict
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.execute.cluster.platform import numeric_platform
@@ -21,6 +21,7 @@ from backsweep_engine.execute.executor import Array, Block, Stop
 from backsweep_engine.execute.hot import Steady
 from backsweep_engine.plan.make import require_within
 from backsweep_engine.query import HessianDiagonal, Jvp, Value, ValueAndGradient, wrt_of
+from backsweep_engine.work import Held, Work
 
 from .admission import Memory
 from .executors import Counted, Executors

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backsweep.v1 import backsweep_pb2 as pb
-from backsweep_engine.answer import Work
 from backsweep_engine.check.rounds import plan_check
 from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.cluster.platform import numeric_platform
@@ -19,6 +18,7 @@ from backsweep_engine.execute.local import Local
 from backsweep_engine.execute.spread import Choice, Spread
 from backsweep_engine.plan.plan import Axis, Plan
 from backsweep_engine.query import Check
+from backsweep_engine.work import Work
 
 from .settings import Settings
 

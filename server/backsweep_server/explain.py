@@ -11,12 +11,12 @@ from backsweep.wire.answers import encode_promise
 from backsweep.wire.arrays import NUMBER_OF
 from backsweep.wire.blocks import encode_outline, outlined
 from backsweep_engine import ops
-from backsweep_engine.answer import Work
 from backsweep_engine.execute.cluster.platform import numeric_platform
 from backsweep_engine.graph import OP_SET
 from backsweep_engine.ops.op import Op, Structured, Zero
 from backsweep_engine.plan.describe import describe
 from backsweep_engine.stopping import Stop
+from backsweep_engine.work import Work
 
 from .delivery import plan_key
 from .executors import Executors

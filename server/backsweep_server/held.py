@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.wire.errors import RunRefused
 from backsweep.wire.requests import Have
-from backsweep_engine.answer import Held, Work, held_of
 from backsweep_engine.errors import GraphError
+from backsweep_engine.work import Held, Work, held_of
 
 PATTERN = -1
 """Where a block would start."""

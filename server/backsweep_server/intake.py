@@ -15,7 +15,6 @@ from backsweep.wire import limits
 from backsweep.wire.arrays import ArrayRef, Digest, encode_digest, encode_type, from_bytes
 from backsweep.wire.graphs import decode_functions, encode_graph
 from backsweep.wire.requests import Message, decode_derive, decode_request, digests_of, graph_of
-from backsweep_engine.answer import Work, prepare
 from backsweep_engine.execute.executor import Array
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.make import Budget
@@ -23,6 +22,7 @@ from backsweep_engine.request import Request, require_wrt
 from backsweep_engine.stopping import Stop, stoppable
 from backsweep_engine.transforms import derive
 from backsweep_engine.transforms.rewrite import positions
+from backsweep_engine.work import Work, prepare
 
 from .recent import Recent
 from .store import Store

@@ -19,9 +19,9 @@ from typing import Protocol
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.wire.errors import DeadlineExceeded, RunRefused, Unavailable
 from backsweep.wire.requests import Have
-from backsweep_engine.answer import Held
 from backsweep_engine.errors import Cancelled, Error, Fault
 from backsweep_engine.execute.executor import Stop
+from backsweep_engine.work import Held
 
 from .alarms import Alarm, Alarms
 from .held import NOTHING, key_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backsweep_engine.answer import Answer, Collected, NonFinite, deliver, prepare
+from backsweep_engine.answer import Answer, Collected, NonFinite, deliver
 from backsweep_engine.errors import Cancelled, GraphError, OverBudget
 from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
@@ -33,6 +33,7 @@ from backsweep_engine.query import (
     Vjp,
 )
 from backsweep_engine.request import Request
+from backsweep_engine.work import prepare
 from support.graphs import F32, F64, I64, build, named
 
 PLENTY = Budget(1 << 30)

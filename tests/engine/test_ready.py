@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backsweep_engine.answer import Collected, Work, deliver, prepare
+from backsweep_engine.answer import Collected, deliver
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.execute.executor import Block, Stop, Values, never
 from backsweep_engine.execute.local import Local
@@ -18,6 +18,7 @@ from backsweep_engine.plan.plan import Plan
 from backsweep_engine.query import Gradient, Hessian, Hvp, Jacobian, Query, Value, ValueAndGradient
 from backsweep_engine.ready import make_ready
 from backsweep_engine.request import Request
+from backsweep_engine.work import Work, prepare
 from support.graphs import F64, build
 
 Array = np.ndarray[Any, Any]

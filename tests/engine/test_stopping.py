@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backsweep_engine.answer import Collected, deliver, prepare
+from backsweep_engine.answer import Collected, deliver
 from backsweep_engine.errors import Cancelled
 from backsweep_engine.execute.local import Local
 from backsweep_engine.graph import Graph
@@ -16,6 +16,7 @@ from backsweep_engine.query import Gradient, Hvp, Jacobian, Query, Value
 from backsweep_engine.request import Request
 from backsweep_engine.stopping import PACE, look, never, paced, stoppable
 from backsweep_engine.transforms import derive
+from backsweep_engine.work import prepare
 from support.graphs import F64, build
 
 N = 1500

@@ -9,9 +9,9 @@ import pytest
 from backsweep.v1 import backsweep_pb2 as pb
 from backsweep.wire.errors import RunRefused, Unavailable
 from backsweep.wire.requests import Have, HeldRange
-from backsweep_engine.answer import Held
 from backsweep_engine.errors import Cancelled, Error, Fault, GraphError
 from backsweep_engine.execute.executor import Stop
+from backsweep_engine.work import Held
 from backsweep_server.alarms import Alarms
 from backsweep_server.runs import Runs, Times
 

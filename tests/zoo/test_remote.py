@@ -18,11 +18,12 @@ from threadpoolctl import threadpool_limits
 import backsweep as bs
 from backsweep.calls import make_call
 from backsweep.signature import Asked
-from backsweep_engine.answer import Collected, deliver, prepare
+from backsweep_engine.answer import Collected, deliver
 from backsweep_engine.execute.cluster.cluster import Cluster
 from backsweep_engine.execute.executor import Executor, never
 from backsweep_engine.execute.local import Local
 from backsweep_engine.plan.make import Budget
+from backsweep_engine.work import prepare
 from support.server import Server
 from support.zoo import ZOO
 

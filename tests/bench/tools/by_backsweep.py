@@ -90,10 +90,10 @@ def prepare(tier: str, program: Program, inputs: Inputs) -> Prepared:
     import backsweep as bs
     from backsweep.calls import make_call
     from backsweep.signature import Asked
-    from backsweep_engine.answer import prepare as planned
     from backsweep_engine.execute.executor import never
     from backsweep_engine.execute.local import Local
     from backsweep_engine.plan.make import Budget
+    from backsweep_engine.work import prepare as planned
 
     types = {name: bs.float64[a.shape] if a.ndim else bs.float64 for name, a in inputs.point.items()}
     f = service().submit(partial(program.function, names(), **inputs.static), **types, **inputs.data)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import backsweep_engine.ops  # noqa: F401  fills the table
-from backsweep_engine.answer import prepare
 from backsweep_engine.check.check import require_judge
 from backsweep_engine.check.continuation import continued
 from backsweep_engine.check.probe import Bench, lines
@@ -18,6 +17,7 @@ from backsweep_engine.plan.make import Ask, Budget
 from backsweep_engine.query import Check
 from backsweep_engine.request import Request
 from backsweep_engine.transforms import derive
+from backsweep_engine.work import prepare
 from support.cases import every
 from support.checking import graph_of, verdict_of
 from support.run import run

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from backsweep_engine.answer import prepare
 from backsweep_engine.check.rounds import plan_check, promise_check
 from backsweep_engine.check.verdict import Outcome
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.plan.make import Ask, Budget, require_within
 from backsweep_engine.query import Check
 from backsweep_engine.request import Request
+from backsweep_engine.work import prepare
 from support.checking import Shuffled, graph_of, verdict_of
 
 BUDGET = Budget()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backsweep_engine.answer import Collected, Work, deliver, prepare
+from backsweep_engine.answer import Collected, deliver
 from backsweep_engine.errors import OverBudget
 from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.local import Local
@@ -22,6 +22,7 @@ from backsweep_engine.plan.seeds import Coloured, Signs, made
 from backsweep_engine.plan.structure import Bound, structure_of
 from backsweep_engine.query import Hessian, HessianDiagonal, Jacobian, Query
 from backsweep_engine.request import Request
+from backsweep_engine.work import Work, prepare
 from support.graphs import BOUND, F64, I64, build
 
 PLENTY = Budget(1 << 30)
