@@ -60,9 +60,10 @@ class Banded:
 def banded(graph: Graph, at: int) -> Banded | None:
     """The matrix of `graph`, a linear one with one output, a vector, by input number `at`; None where it is not made of few bands."""
     moving = [i == at for i in range(graph.arity)]
-    if effort(graph, moving) > MAX_EFFORT:
-        return None
     builder, mask = Builder(), reached(graph, [at])
+    known = all(node.op in RULES for i, node in enumerate(graph.nodes) if mask[i] and i >= graph.arity)
+    if not known or effort(graph, moving) > MAX_EFFORT:
+        return None
     values: dict[Ref, Term] = {}
     bands: dict[Ref, list[Band]] = {}
     for i, node in enumerate(paced(graph.nodes)):
@@ -72,8 +73,7 @@ def banded(graph: Graph, at: int) -> Banded | None:
             values[Ref(i)] = Term(builder, builder.input(graph.input_names[i], node.types[0]))
         elif mask[i]:
             builder.origin = node.origin
-            rule = RULES.get(node.op)
-            found = None if rule is None else rule(builder, node, [bands.get(ref) or values[ref] for ref in node.operands])
+            found = RULES[node.op](builder, node, [bands.get(ref) or values[ref] for ref in node.operands])
             if found is None or len(found) > MAX_BANDS:
                 return None
             bands[Ref(i)] = found
@@ -172,7 +172,7 @@ def _added(builder: Builder, node: Node, operands: Sequence[Operand]) -> list[Ba
 
 
 def _agree(a: Ints, b: Ints) -> bool:
-    return bool(((a == b) | (a == 0) | (b == 0)).all())
+    return a is b or bool(((a == b) | (a == 0) | (b == 0)).all())
 
 
 def _applied(builder: Builder, node: Node, operands: Sequence[Term]) -> Term:
