@@ -13,7 +13,7 @@ from typing import Any
 
 from .answer import Answer, Collected, Work, apart, deliver, notes_on, require_held
 from .execute.executor import Array, Block, Executor, Stop, Values
-from .execute.nonfinite import is_finite
+from .execute.nonfinite import is_finite, look
 from .plan.make import require_within
 from .plan.plan import Axis
 from .query import Check
@@ -43,7 +43,8 @@ def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapp
     held, bound_ids, several = tuple(bound.values()), frozenset(map(id, bound.values())), len(names) + len(bound) > 1
     # Parts are in the order of queries, and within one in their own.
     parts = [[p.output for p in work.plan.parts if p.query == k] for k in range(len(work.request.asks))]
-    count = len(work.plan.once.outputs)
+    looks = [look(type.dtype, type.size) for type in work.plan.once.output_types]
+    count = len(looks)
     plain = plain and parts == [[k] for k in range(count)]
 
     def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Any]:
@@ -53,8 +54,8 @@ def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapp
         if told is not None:
             told(total, total)
         if len(finite) < count:
-            for k, output in enumerate(outputs):
-                if k not in finite and not is_finite(output):
+            for k, finite_at in enumerate(looks):
+                if k not in finite and not finite_at(outputs[k]):
                     return give(_noted(work, {**bound, **dict(zip(names, values, strict=True))}, parts, outputs, stop))
         return outputs if plain else give([Answer(tuple([outputs[k] for k in part])) for part in parts])
 
