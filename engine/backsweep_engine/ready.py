@@ -13,7 +13,7 @@ from typing import Any
 
 from .answer import Answer, Collected, apart, deliver, notes_on, require_held
 from .execute.executor import Array, Block, Executor, Stop, Values
-from .execute.nonfinite import is_finite
+from .execute.nonfinite import is_finite, look
 from .plan.make import require_within
 from .plan.plan import Axis
 from .plan.recovery import Form, Recovery
@@ -47,7 +47,8 @@ def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapp
     parts = [[p.output for p in work.plan.parts if p.query == k] for k in range(len(work.request.asks))]
     recoveries = {r.query: _recovering(r, parts[r.query][0]) for r in work.plan.recoveries}
     noting = _delivering(work, executor, names, bound, give) if recoveries else None
-    count = len(work.plan.once.outputs)
+    looks = [look(type.dtype, type.size) for type in work.plan.once.output_types]
+    count = len(looks)
     plain = plain and not recoveries and parts == [[k] for k in range(count)]
 
     def ready(values: Sequence[Array], stop: Stop, told: Told | None) -> list[Any]:
@@ -55,8 +56,8 @@ def make_ready(work: Work, executor: Executor, names: Sequence[str], bound: Mapp
             values = _apart(values, names, bound, bound_ids)
         outputs, finite = once(values if pick is None else pick((*values, *held)), stop)
         if len(finite) < count:
-            for k, output in enumerate(outputs):
-                if k not in finite and not is_finite(output):
+            for k, finite_at in enumerate(looks):
+                if k not in finite and not finite_at(outputs[k]):
                     if noting is not None:
                         return noting(values, stop, told)  # what is not finite may be of no entry
                     if told is not None:

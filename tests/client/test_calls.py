@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import backsweep as bs
+from backsweep.inprocess import MOST_DONE
 from backsweep_engine.execute import hot
 
 X, Y, A = np.array([1.0, -2.0, 0.5]), np.array([0.25, 3.0, -1.0]), np.array([1.0, 2.0, 3.0])
@@ -281,3 +283,48 @@ def test_usage_counts_every_call() -> None:
         for _ in range(5):
             function.gradient(X)
         assert (service.usage.calls, service.usage.blocks, service.usage.workers) == (5, 5, 1) and service.usage.seconds > 0
+
+
+def test_usage_counts_every_call_of_every_thread() -> None:
+    each, count = MOST_DONE // 2 + 3, 5
+    with bs.local() as service:
+        function = service.submit(lambda x: np.sum(x * x), x=bs.float64[3])
+        seen: list[int] = []
+
+        def work() -> None:
+            for k in range(each):
+                function.gradient(X)
+                if k % 100 == 0:
+                    seen.append(service.usage.calls)
+
+        threads = [threading.Thread(target=work) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert (service.usage.calls, service.usage.blocks) == (each * count, each * count) and max(seen) <= each * count
+
+
+def test_what_was_asked_last_does_not_answer_what_is_asked_now(f: bs.Function) -> None:
+    gradient = (G, A * X**4)
+    for _ in range(2):
+        assert f.check(X, Y, gradient=gradient).right is True
+        assert f.check(X, Y, gradient=(G + 1, gradient[1])).right is False
+        assert f.check(X, Y).right is True
+        np.testing.assert_allclose(f.ask(X, Y, bs.jvp(A, wrt="x"), bs.gradient(wrt="x"))[0], G @ A, rtol=1e-14)
+        np.testing.assert_allclose(f.ask(X, Y, bs.gradient(wrt="x"), bs.hvp(A, wrt="x"))[1], D * A, rtol=1e-14)
+        f.hvp(X, Y, tangent=(A, A))
+        with pytest.raises(bs.GraphError):
+            f.hvp(X, Y, A, tangent=A)
+        with pytest.raises(bs.GraphError):
+            f.hvp(X, Y, A, A, tangent=None)
+
+
+def test_a_function_nobody_holds_is_gone_with_what_it_found(service: bs.Service) -> None:
+    function = service.submit(lambda x: np.sum(x * x), x=bs.float64[3])
+    for _ in range(3):
+        function.gradient(X)
+        function.ask(X, bs.value, bs.gradient)
+    gone = weakref.ref(function)
+    del function
+    assert gone() is None

@@ -154,7 +154,7 @@ def test_code_that_wants_more_memory_than_the_plan_promises_is_not_used() -> Non
 
     graph = build(rows, x=F64[()])
     assert (small := whole_code(graph, Tier.NATIVE, 1 << 20)) is not None
-    assert small.scratch_bytes == 500 * 8  # type: ignore[attr-defined]
+    assert small.__self__.scratch_bytes == 500 * 8  # type: ignore[attr-defined]
     assert whole_code(graph, Tier.NATIVE, 500 * 8 - 1) is None
     assert layout(graph).arena_bytes >= 500 * 8, "what it wants NumPy would want as well"
     assert Program(graph, Tier.NATIVE)._whole is not None

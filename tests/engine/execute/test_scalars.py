@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backsweep_engine.execute.executor import never
 from backsweep_engine.execute.program import Program
-from backsweep_engine.execute.scalars import CHUNK
+from backsweep_engine.execute.scalars import CHUNK, MOST_ADDED
 from backsweep_engine.graph import Graph
 from backsweep_engine.plan.memory import layout
 from backsweep_engine.plan.scalars import scalar_loop
@@ -136,3 +137,15 @@ def test_carries_that_read_each_other_change_together() -> None:
     for _ in range(30):
         a, b, total, half = b, a + b, total + a, half * 0.5
     assert [y.item() for y in Program(graph, loops_whole=True).run([np.array(1.0)])] == [a, b, total, half]
+
+
+@pytest.mark.parametrize(("x", "known"), [([1.0, 2.0, 3.0], {0, 1}), ([1.0, np.nan, 3.0], set()), ([1.0, 2.0, -np.inf], set()), ([1e308, 1e308, 1e308], set())])
+def test_a_small_graph_on_numbers_says_what_it_knows_to_be_finite(x: list[float], known: set[int]) -> None:
+    """Of all that it puts out at once; a sum that overflows says nothing."""
+    program = Program(build(lambda x: (x * 0.5 + x * 0.5, x[1] + 0.0 * x[2]), x=F64[3]))
+    assert program._straight is not None
+    outputs, finite = program.ready()([np.array(x)], never)
+    assert finite == known
+    np.testing.assert_array_equal(outputs[0], x)
+    many = Program(build(lambda x: x * 0.5 + x * 0.5, x=F64[MOST_ADDED + 1]))
+    assert many.ready()([np.ones(MOST_ADDED + 1)], never)[1] == frozenset()

@@ -58,7 +58,7 @@ def whole_code(graph: Graph, tier: Tier, room: int) -> Compiled | None:
     """Of an expanded graph that is small scalar work, or one region; its outputs are apart from all else. `room`: bytes promised besides."""
     small: Small | None = _tried(tier, compile_small, graph)
     if small is not None and small.scratch_bytes <= room:
-        return small
+        return small.__call__  # a method is entered sooner than an object that has it
     kernel: Kernel | None = _tried(tier, compile_region, graph)
     return kernel.apart if kernel is not None else None
 

@@ -13,7 +13,7 @@ from support.graphs import F32, F64, I64, SCALAR, apply, build, cond, named
 from support.run import run
 
 pytest.importorskip("llvmlite", reason="the extra [native] is not installed")
-from backsweep_engine.execute.native.small import Small, compile_small
+from backsweep_engine.execute.native.small import FILLED, FINITE, MAX_LOOKED_AT, Small, compile_small
 
 Array = np.ndarray[Any, Any]
 
@@ -125,3 +125,19 @@ def test_a_text_has_no_name_of_the_clients() -> None:
 def test_float32_stays_float32() -> None:
     graph = derive.gradient(build(lambda x: np.sum(np.tanh(x) * x), x=F32[7]), [0])
     assert agree(graph, [np.linspace(-2, 2, 7, dtype=np.float32)], 4 * float(np.finfo(np.float32).eps))
+
+
+@pytest.mark.parametrize("size", [3, MAX_LOOKED_AT - 1, MAX_LOOKED_AT])
+@pytest.mark.parametrize(("entry", "said"), [(0.25, FINITE), (-1.0, FILLED), (np.inf, FILLED), (np.nan, FILLED), (1e300, FINITE)])
+def test_what_is_said_to_be_finite_is(size: int, entry: float, said: int) -> None:
+    """Of one output and a scalar together; 1e300 twice: a sum that overflows says nothing of its terms."""
+    graph = build(lambda x: (np.sqrt(x) * np.sqrt(x), np.sqrt(x[1])), x=F64[size])
+    small = compile_small(graph)
+    assert small is not None
+    for at in range(size - 1):
+        x = np.full(size, 2.0)
+        x[at : at + 2] = entry
+        outputs = [np.empty(size), np.empty(())]
+        got = small([x], outputs)
+        assert got == (said if size < MAX_LOOKED_AT else FILLED)
+        assert (got == FINITE) <= all(np.isfinite(y).all() for y in outputs)
