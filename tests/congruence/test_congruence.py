@@ -69,6 +69,15 @@ def _chained(service: bs.Service) -> bs.Function:
     return service.submit(chained, x=bs.float64[1500], pairs=PAIRS)
 
 
+def stencil(x: Any) -> Any:
+    """A band alone: a Jacobian without seeds."""
+    return np.sin(x[1:-1]) * (x[:-2] + x[2:])
+
+
+def _stencil(service: bs.Service) -> bs.Function:
+    return service.submit(stencil, x=bs.float64[1500])
+
+
 def _differences(service: bs.Service) -> bs.Function:
     return service.submit(differences, x=bs.float64[1500], pairs=PAIRS)
 
@@ -96,6 +105,7 @@ ASKED: dict[str, Callable[[bs.Service], Any]] = {
     "sparse hessian, a colour a block": lambda s: _flat(_chained(s).hessian(LINE, layout="sparse", block=1)),
     "sparse jacobian, both ways": lambda s: _flat(_differences(s).jacobian(LINE, layout="sparse", block=1)),
     "sparse jacobian, by rows": lambda s: _flat(_differences(s).jacobian(LINE, layout="sparse", mode="reverse", block=700)),
+    "sparse jacobian, by bands": lambda s: _flat(_stencil(s).jacobian(LINE, layout="sparse")),
     "dense hessian by colours": lambda s: _chained(s).hessian(LINE, block=2),
     "hessian diagonal by colours": lambda s: _chained(s).hessian_diagonal(LINE, block=1),
     "estimated hessian diagonal": lambda s: np.hstack(_chained(s).hessian_diagonal(LINE, method="estimate", samples=9, seed=4, block=2)),

@@ -126,7 +126,8 @@ class Drawing:
         # While sweeping, of `once` only its outputs are left, and what is compressed is held until it is recovered.
         compressed = {r.query: sum(s.rows * s.row_type.nbytes for s in self.sweeps if s.query == r.query) for r in self.recoveries}
         kept = held + sum(t.nbytes for t in once.output_types) + sum(compressed.values()) + sum(r.held_bytes for r in self.recoveries)
-        flops, peak = graph_cost(once).flops, held + layout(once).peak_bytes
+        listed = sum(r.pattern.nbytes + r.source.nbytes for r in self.recoveries)
+        flops, peak = graph_cost(once).flops, held + listed + layout(once).peak_bytes
         results = sum(p.type.nbytes for p in self.parts if p.query not in compressed)
         peak = max(peak, kept)
         sweeps = []
