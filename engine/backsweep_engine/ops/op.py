@@ -304,8 +304,8 @@ def check(op: Op, types: tuple[Type, ...], attributes: Attributes) -> tuple[Type
 def emit(builder: Builder, name: str, operands: Iterable[Ref], attributes: Attributes) -> int:
     """Adds (or finds) the node of `builder` that applies the op `name`; returns its index."""
     op = lookup(name)
-    refs = tuple(operands)
-    return builder.add(name, refs, attributes, lambda: check(op, tuple([builder.type_of(r) for r in refs]), attributes))
+    refs, nodes = tuple(operands), builder.nodes
+    return builder.add(name, refs, attributes, lambda: check(op, tuple([nodes[n].types[r] for n, r in refs]), attributes))
 
 
 def verify(graph: Graph) -> None:

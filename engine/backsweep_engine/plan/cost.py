@@ -41,8 +41,19 @@ def graphs_run(node: Node) -> tuple[Graph, ...]:
 
 @remembered
 def costs(graph: Graph) -> tuple[Cost, ...]:
-    """The cost of each node after the inputs."""
-    return tuple([node_cost(graph, node) for node in paced(graph.nodes[graph.arity :])])
+    """The cost of each node after the inputs. Most are like one before: the op on operands of the same types, which are one object each."""
+    known: dict[tuple[object, ...], Cost] = {}
+    found, nodes = [], graph.nodes
+    for node in paced(nodes[graph.arity :]):
+        if node.attributes:
+            found.append(node_cost(graph, node))
+            continue
+        key = (node.op, id(node.types), *[(id(nodes[n].types), r) for n, r in node.operands])
+        cost = known.get(key)
+        if cost is None:
+            cost = known[key] = node_cost(graph, node)
+        found.append(cost)
+    return tuple(found)
 
 
 @remembered

@@ -96,4 +96,6 @@ def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:
 def hvp(graph: Graph, wrt: Sequence[int]) -> Graph:
     """Inputs and a tangent per wrt input -> H t, one per wrt input."""
     require_scalar(graph, "an hvp")
-    return jvp(gradient(graph, wrt), wrt)
+    slope = gradient(graph, wrt)  # simplified as it is: a second time would find what the first one found
+    both = linearize(slope, wrt)
+    return simplify(both.select(range(len(slope.outputs), len(both.outputs))))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import GraphError
-from ..graph import Builder, Graph, Node, Ref, Type, results_of
+from ..graph import Builder, Graph, Node, Ref, Type, first, results_of
 from ..ops.term import Term
 from ..stopping import paced
 
@@ -49,6 +49,8 @@ class Rewrite:
 def terms(builder: Builder, node: Node, operands: Sequence[Term]) -> tuple[Term, ...]:
     """The results of the node's op applied to other operands of the same types."""
     index = builder.again(node, tuple([t.ref for t in operands]))
+    if len(node.types) == 1:
+        return (Term(builder, first(index)),)
     return tuple([Term(builder, ref) for ref in results_of(index, len(node.types))])
 
 

@@ -32,6 +32,12 @@ def _factor(x: Term) -> tuple[Any, Term]:
     return x.dtype.type(1), x
 
 
+def _has_factor(x: Term) -> bool:
+    """Whether x is a number times a value. Most values are not, and this is asked of every operand: it makes no number."""
+    node = maker(x)
+    return node.op == "negative" or (node.op == "multiply" and scalar(operand(x)) is not None)
+
+
 def _times(c: Any, x: Term) -> Term:
     return made("multiply", number(x, c), x)
 
@@ -72,7 +78,7 @@ def subtract(node: Node, x: Sequence[Term]) -> Term | None:
 
 
 def _merged(x: Sequence[Term], sign: int) -> Term | None:
-    if x[0].dtype.kind != "f":
+    if x[0].dtype.kind != "f" or not (x[0].ref == x[1].ref or _has_factor(x[0]) or _has_factor(x[1])):
         return None
     (c, a), (d, b) = map(_factor, x)
     total = c + d if sign > 0 else c - d
@@ -145,8 +151,10 @@ def _stored_factor(x: Term) -> tuple[Any, Term]:
 
 def _constants_meet(op: str, a: Term, b: Term) -> Term | None:
     """(c x) (d y) = (c d) (x y) for |c d| >= 1, and x (c d y) below: so no product overflows that did not. Of scale, too, up to 1."""
+    if not (_has_factor(_under_views(a)[1]) and _has_factor(_under_views(b)[1])):
+        return None
     (c, x), (d, y) = _stored_factor(a), _stored_factor(b)
-    if x.ref == a.ref or y.ref == b.ref or not _normal(c * d):
+    if not _normal(c * d):
         return None
     if abs(c * d) == 1 or (op == "multiply" and abs(c * d) > 1):
         return _times(c * d, made(op, x, y))

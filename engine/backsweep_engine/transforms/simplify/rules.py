@@ -40,8 +40,8 @@ def simpler(node: Node, operands: Sequence[Term]) -> Term | None:
     if not operands or len(node.types) != 1:
         return None
     nodes = operands[0].builder.nodes
-    makers = [nodes[x.ref.node].op for x in operands]
-    found = _fold(node, operands) if makers.count("constant") == len(makers) else None
+    makers = [nodes[x.ref[0]][0] for x in operands]
+    found = _fold(node, operands) if "constant" in makers and makers.count("constant") == len(makers) else None
     if found is None:
         for f, of in RULES.get(node.op, ()):
             if of and of.isdisjoint(makers):
