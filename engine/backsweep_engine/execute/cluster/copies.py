@@ -14,21 +14,23 @@ from typing import Any
 
 import ray
 
+_READ_SECONDS = 5.0
+"""In which the driver's node has the value back from its disk, if it was spilled there."""
+
 
 class Copies:
     """Of one value. Making them puts the first, so Ray raises here where its store cannot take the value, or in `at`."""
 
     def __init__(self, value: object) -> None:
         self._first = ray.put(value)
-        self._value: object = ray.get(self._first)
-        """Its arrays are views of the store, so this process holds them once."""
         self._at: dict[str, Any] = {}
         self._spare = True
 
     def at(self, node: str) -> Any:
         """The reference for lanes on this node."""
         if node not in self._at:
-            self._at[node] = self._first if self._spare else ray.put(self._value)
+            # Read from the store, and let go at once: a value kept here would be held twice, or could not be spilled.
+            self._at[node] = self._first if self._spare else ray.put(ray.get(self._first, timeout=_READ_SECONDS))
             self._spare = False
         return self._at[node]
 
