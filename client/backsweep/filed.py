@@ -176,6 +176,14 @@ def require_npz(path: str | os.PathLike[str]) -> None:
         raise GraphError("a sparse matrix goes to a .npz file", reason="MALFORMED", name="to", got=str(path), allowed="a name that ends in .npz")
 
 
+def require_one_matrix(verb: str, seed: Any, options: Mapping[str, Any]) -> None:
+    """What is asked for with to= is one matrix."""
+    if options.get("batched", False) is not False:
+        raise GraphError("to= is for one matrix", reason="MALFORMED", name="to", got="batched points", hint="name a file for each point")
+    if seed is not None:
+        raise GraphError("to= is for matrices", reason="MALFORMED", name="to", got=f"{verb} with a tangent", hint="a product fits in memory")
+
+
 def joined(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """Sorted, and those that touch as one."""
     found: list[tuple[int, int]] = []

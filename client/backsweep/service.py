@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from backsweep_engine.errors import Error, GraphError
 from backsweep_engine.graph import Graph
@@ -24,17 +24,13 @@ from .asks import as_asked
 from .calls import Question, Verbs, posed
 from .checking import adjoined, is_graph
 from .composed import Composed, composed, gives, source_of
-from .dtypes import as_array, as_input
-from .filed import Filed, require_npz, same_question, save_sparse
+from .filed import Filed, require_npz, require_one_matrix, same_question, save_sparse
 from .lines import show
 from .questions import through_of
-from .signature import MAX_FOUND, Argument, Array, Asked, Signature, wrt_arguments
+from .signature import MAX_FOUND, Argument, Array, Asked, Signature, bound_to, wrt_arguments
 from .trace import trace
 from .transport import Answering, Progress, Transport, Usage
-from .trees import Tree, from_paths
-
-if TYPE_CHECKING:
-    pass
+from .trees import Tree, tree_of
 
 ToFile = str | os.PathLike[str] | None
 """Where a matrix goes; None: it stays in memory."""
@@ -66,11 +62,11 @@ class Service:
         return Function(self, Signature(traced.graph, points, traced.bound, traced.out_tree), traced.sources)
 
     def _submit_graph(self, graph: Graph, bound: Mapping[str, Any]) -> Function:
-        arrays = _as_bound(graph, bound)
+        arrays = bound_to(graph, bound)
         free = [name for name in graph.input_names if name not in arrays]
         # The graph's inputs are flat: each is an argument of its own, called by its path.
         arguments = tuple(Argument(name, Tree()) for name in free)
-        return Function(self, Signature(graph, arguments, arrays, _output_tree(graph)), ())
+        return Function(self, Signature(graph, arguments, arrays, tree_of(len(graph.outputs))), ())
 
     def load(self, path: str | Path, **bound: Any) -> Function:
         """A graph saved by `Function.save`, submitted with these inputs bound."""
@@ -128,13 +124,6 @@ def _forked() -> None:
 # Asking the system at every call would cost more than a small gradient.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-def _output_tree(graph: Graph) -> Tree:
-    """Outputs as the tuple of them, or the only one by itself."""
-    if len(graph.outputs) == 1:
-        return Tree()
-    return from_paths([f"[{i}]" for i in range(len(graph.outputs))])
 
 
 class Function:
@@ -383,10 +372,7 @@ class Function:
         """A matrix, in memory or to a file; or its product with a seed."""
         if to is None:
             return self._one(verb, inputs, seed, options, timeout, progress)
-        if options.get("batched", False) is not False:
-            raise GraphError("to= is for one matrix", reason="MALFORMED", name="to", got="batched points", hint="name a file for each point")
-        if seed is not None:
-            raise GraphError("to= is for matrices", reason="MALFORMED", name="to", got=f"{verb} with a tangent", hint="a product fits in memory")
+        require_one_matrix(verb, seed, options)
         if options.get("layout") == "sparse":
             require_npz(to)
             matrix = self._one(verb, inputs, seed, options, timeout, progress)
@@ -405,13 +391,6 @@ class Function:
 
     def bind(self, **arrays: Array) -> Function:
         """The same function with further inputs bound: sent once, and no longer inputs of the verbs."""
-        given = _as_bound(self.graph, arrays)
+        given = bound_to(self.graph, arrays)
         left = tuple(a for a in self.signature.arguments if a.name not in given)
         return Function(self.service, replace(self.signature, arguments=left, bound={**self.signature.bound, **given}), self._sources)
-
-
-def _as_bound(graph: Graph, arrays: Mapping[str, Any]) -> dict[str, Array]:
-    """What is bound to inputs: copies of their types, which no one changes."""
-    types = dict(zip(graph.input_names, graph.input_types, strict=True))
-    positions(graph, list(arrays))
-    return {name: as_array(as_input(given, types[name], name), name) for name, given in arrays.items()}

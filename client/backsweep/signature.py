@@ -14,7 +14,9 @@ import numpy as np
 
 from backsweep_engine.errors import GraphError
 from backsweep_engine.graph import Graph, Type
+from backsweep_engine.transforms.rewrite import positions
 
+from .dtypes import as_array, as_input
 from .trees import Tree
 
 Array = np.ndarray[Any, Any]
@@ -90,3 +92,10 @@ def wrt_arguments(signature: Signature, wrt: Any) -> tuple[tuple[Argument, ...],
             allowed = ", ".join(k for k in known if isinstance(k, str))
             raise GraphError("no argument has this name", reason="MISSING_INPUT", got=repr(name), allowed=allowed)
     return tuple(known[name] for name in names), isinstance(wrt, (str, int))
+
+
+def bound_to(graph: Graph, arrays: Mapping[str, Any]) -> dict[str, Array]:
+    """What is bound to inputs: copies of their types, which no one changes."""
+    types = dict(zip(graph.input_names, graph.input_types, strict=True))
+    positions(graph, list(arrays))
+    return {name: as_array(as_input(given, types[name], name), name) for name, given in arrays.items()}

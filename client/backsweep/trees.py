@@ -178,3 +178,8 @@ def _gathered(entries: list[tuple[str, list[str]]], depth: int) -> Tree:
         raise GraphError("paths do not make a tree", got=got, hint="an entry is a leaf, a tuple without gaps, or a dict")
     keys = [f"[{i}]" for i in range(count)] if indexed else sorted(groups)
     return Tree(tuple if indexed or not groups else dict, tuple(keys), tuple([_gathered(groups[key], depth + 1) for key in keys]))
+
+
+def tree_of(outputs: int) -> Tree:
+    """Outputs as the tuple of them, or the only one by itself."""
+    return Tree() if outputs == 1 else from_paths([f"[{i}]" for i in range(outputs)])
