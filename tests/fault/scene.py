@@ -89,7 +89,7 @@ class Scene:
         if self.machines is not None:
             try:
                 left += self._held(self.machines)
-            except AssertionError as error:  # its host is gone or silent; what it started is ended all the same
+            except (AssertionError, OSError) as error:  # its host is gone or silent; what it started is ended all the same
                 left.append(str(error))
             left += self.machines.close()
         left += [f"port {port}" for port in ports if port in open_ports()]
