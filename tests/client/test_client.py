@@ -188,8 +188,10 @@ def test_a_function_unpickled_elsewhere_asks_the_same_server(service: bs.Service
 
 
 def test_ctrl_c_ends_the_run_on_the_server_too(server: Server) -> None:
+    # What a shell runs in the background, these tests perhaps, begins with Ctrl-C ignored.
     program = f"""
-import functools, numpy as np, backsweep as bs
+import functools, signal, numpy as np, backsweep as bs
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with bs.connect({server.address!r}) as service:
     f = service.submit(lambda x: np.tanh(functools.reduce(np.matmul, [x] * 40)), x=bs.float64[60, 60])  # many seconds of work
     print("asking", flush=True)
