@@ -73,8 +73,8 @@ def end(pids: list[int]) -> None:
         raise AssertionError(f"processes {[pid for pid in pids if session.alive(pid)]} do not die")
 
 
-def listening(pids: list[int]) -> list[int]:
-    """The TCP ports these processes listen on."""
+def listening(pids: list[int]) -> dict[str, int]:
+    """The TCP sockets these processes listen on: port by inode, since a port that was given back may be another program's at once."""
     sockets: set[str] = set()
     for pid in pids:
         try:
@@ -82,13 +82,7 @@ def listening(pids: list[int]) -> list[int]:
         except OSError:
             continue
     inodes = {name[8:-1] for name in sockets if name.startswith("socket:[")}
-    ports = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            words = line.split()
-            if words[3] == "0A" and words[9] in inodes:
-                ports.append(int(words[1].rpartition(":")[2], 16))
-    return sorted(ports)
+    return {inode: port for inode, port in open_sockets().items() if inode in inodes}
 
 
 @dataclass(slots=True)
@@ -211,8 +205,8 @@ class Machines:
             assert pipe is not None
             pipe.close()
         left: Callable[[], list[int]] = lambda: session.members(self._process.pid)
-        wait_until(lambda: not left() and not open_ports() & set(ports), 10)
-        return [f"process {pid}" for pid in left()] + [f"port {port}" for port in ports if port in open_ports()]
+        wait_until(lambda: not left() and not open_sockets().keys() & ports, 10)
+        return [f"process {pid}" for pid in left()] + [f"port {ports[inode]}" for inode in open_sockets() if inode in ports]
 
     def _ask(self, line: str) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -227,7 +221,7 @@ class Machines:
         return told
 
 
-def open_ports() -> set[int]:
-    """All TCP ports that are listened on here."""
+def open_sockets() -> dict[str, int]:
+    """All TCP sockets that are listened on here: port by inode."""
     lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
-    return {int(words[1].rpartition(":")[2], 16) for words in lines if words[3] == "0A"}
+    return {words[9]: int(words[1].rpartition(":")[2], 16) for words in lines if words[3] == "0A"}

@@ -16,7 +16,7 @@ import backsweep as bs
 from backsweep_engine.execute.cluster import session
 from support.server import Server, serving
 
-from .machines import Machines, children, command, family, lanes_among, listening, open_ports
+from .machines import Machines, children, command, family, lanes_among, listening, open_sockets
 from .waiting import wait_until
 
 LANES = 2
@@ -92,7 +92,7 @@ class Scene:
             except (AssertionError, OSError) as error:  # its host is gone or silent; what it started is ended all the same
                 left.append(str(error))
             left += self.machines.close()
-        left += [f"port {port}" for port in ports if port in open_ports()]
+        left += [f"port {ports[inode]}" for inode in open_sockets() if inode in ports]
         left += [f"folder {path}" for path in self._folders()]
         shutil.rmtree(self.folder, ignore_errors=True)
         return left
