@@ -19,20 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from backsweep_engine.execute.cluster import session
-
-from .waiting import wait_until
+from support.rays import command
+from support.waiting import wait_until
 
 ANSWER_SECONDS = 60.0
 CPUS = (0, 1, 1)
 """Of each node: the head, where drivers live, has no place for lanes."""
-
-
-def command(pid: int) -> bytes:
-    """The process's command line; empty if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def children(pid: int) -> list[int]:

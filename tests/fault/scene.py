@@ -15,9 +15,9 @@ from pathlib import Path
 import backsweep as bs
 from backsweep_engine.execute.cluster import session
 from support.server import Server, serving
+from support.waiting import wait_until
 
 from .machines import Machines, children, command, family, lanes_among, listening, open_sockets
-from .waiting import wait_until
 
 LANES = 2
 STORE_BYTES = 100 << 20

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backsweep_engine.execute.cluster.queue import ATTEMPTS
+from support.waiting import wait_until
 
 from .job import Job
 from .machines import Machines, Node, end, family, signal_all
 from .scene import Scene
-from .waiting import wait_until
 
 WORKER_SECONDS, NODE_SECONDS, DRIVER_SECONDS = 2.0, 5.0, 15.0
 ANSWER = "answer"

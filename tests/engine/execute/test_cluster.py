@@ -27,6 +27,7 @@ from backsweep_engine.plan.plan import Axis, Tier
 from support.lanes import LIGHT, light_plan, resident
 from support.plans import Key, assert_same_bits, collected, jacobian_plan, jacobian_values
 from support.rays import drivers, lanes_of
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -49,15 +50,6 @@ def _one_blas_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def wanted() -> dict[Key, object]:
     return collected(Local().blocks(LONG, VALUES, never))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def collected_with_fault(cluster: Cluster, fault: Callable[[], None]) -> dict[Key, object]:
