@@ -23,7 +23,7 @@ from backsweep_engine.execute.cluster import joining
 from backsweep_engine.execute.cluster.copies import Copies
 from backsweep_engine.execute.cluster.lane import Place, lane_class
 from backsweep_engine.execute.cluster.messages import Resources, Settings
-from fault.waiting import wait_until
+from support.waiting import wait_until
 
 joining.begin(Settings(1, 200 << 20, None, Resources(1.0, 0), sys.argv[1], 60, 60, 0))
 told = {}
