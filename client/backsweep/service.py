@@ -1,6 +1,6 @@
 """Service and Function: what a user holds, the same whether the work is done here or by a server.
 
-Both are final; what differs is the Transport they were given (client.py: over gRPC; local.py: in
+Both are final; what differs is the Transport they were given (client.py: over gRPC; inprocess.py: in
 this process).
 """
 

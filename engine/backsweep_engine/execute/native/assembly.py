@@ -99,11 +99,6 @@ class Assembly:
         self._declared[symbol] = f"declare {result} @{symbol}({', '.join(operands)})"
         return f"@{symbol}"
 
-    @property
-    def externals(self) -> list[str]:
-        """The functions that are not LLVM's own."""
-        return [symbol for symbol in self._declared if not symbol.startswith("llvm.")]
-
     def array(self, position: int) -> str:
         """The address of the first element of an array in the tuple."""
         item = self.new(f"getelementptr i8, ptr %arrays, i64 {ITEMS + 8 * position}")
