@@ -51,6 +51,9 @@ DETACH_SECONDS = 10.0
 
 _RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 2000)]
 
+_HEALTH = "/grpc.health.v1.Health/Check"
+"""The cheapest call a server answers; an empty message asks about all of it."""
+
 _log = logging.getLogger("backsweep")
 
 T = TypeVar("T")
@@ -94,7 +97,7 @@ class Remote:
     def __init__(self, address: str, insecure: bool, credentials: grpc.ChannelCredentials | None, timeout: float, patience: float) -> None:
         self._address, self._insecure, self._timeout, self._patience = address, insecure, timeout, patience
         options = [("grpc.keepalive_time_ms", 30_000), ("grpc.enable_retries", 0), *_RECONNECT]  # we repeat by ourselves, below
-        self._reached = False
+        self._reached = self._closed = False
         self._channel = grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
         self._stub = BacksweepServiceStub(self._channel)
         self._lock = threading.Lock()
@@ -160,7 +163,7 @@ class Remote:
             raise GraphError("no graph is so large", reason="TOO_LARGE", got=str(digest), allowed=f"{limits.MAX_GRAPH_BYTES} bytes")
 
         def once() -> bytes:
-            with _translated():
+            with self._translated():
                 return b"".join([part.data for part in self._stub.ReadBlob(pb.ReadBlobRequest(digest=encode_digest(digest)), timeout=_left(deadline))])
 
         blob = self._repeated(once, {}, deadline)
@@ -170,6 +173,7 @@ class Remote:
         return decode_graph(blob)
 
     def close(self) -> None:
+        self._closed = True
         self._channel.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -252,13 +256,13 @@ class Remote:
             for at in range(0, max(1, view.nbytes), limits.MAX_CHUNK_BYTES):
                 yield pb.UploadRequest(digest=encode_digest(digest) if at == 0 else None, offset_bytes=at, data=bytes(view[at : at + limits.MAX_CHUNK_BYTES]))
 
-        with _translated():
+        with self._translated():
             self._stub.Upload(chunks(), timeout=_left(deadline))
         self._count(Usage(bytes_up=digest.size_bytes))
 
     def _unary(self, method: Any, request: Any, deadline: float) -> Any:
         """One unary call; an interrupt (Ctrl-C) cancels it on the server too."""
-        with _translated():
+        with self._translated():
             pending = method.future(request, timeout=_left(deadline))
             try:
                 reply = pending.result()
@@ -300,7 +304,7 @@ class Remote:
         """One stream, read to its end: one let go before would be a cancelled call to the server."""
         stream = self._stub.Run(request, timeout=left)
         try:
-            with _translated():
+            with self._translated():
                 for event in stream:
                     taking.take(event)
         except BaseException as error:
@@ -340,15 +344,30 @@ class Remote:
         """Waits for a connection, the first time: whoever has none gets to know it soon."""
         if self._reached:
             return
-        ready = grpc.channel_ready_future(self._channel)
+        # A call, not gRPC's watch over the connection: the watch outlives its use, and trips over a close soon after.
+        waiting = min(self._patience, _left(deadline))
         try:
-            ready.result(timeout=min(self._patience, _left(deadline)))
-        except grpc.FutureTimeoutError:
-            ready.cancel()
-            allowed = f"{min(self._patience, self._timeout):g} s"
+            with self._translated():
+                health: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_HEALTH)
+                health(b"", timeout=waiting, wait_for_ready=True)
+        except DeadlineExceeded:
             hint = "is it running, and at this address? patience= of connect waits longer"
-            raise Unavailable("the service cannot be reached", name="address", got=self._address, allowed=allowed, hint=hint) from None
+            raise Unavailable("the service cannot be reached", name="address", got=self._address, allowed=f"{waiting:g} s", hint=hint) from None
+        except Error:
+            pass  # an answer: the call that follows will say what it means
         self._reached = True
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What gRPC raises, as an error of ours."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        except ValueError:
+            if not self._closed:
+                raise
+            raise Error("this service is closed", reason="CLOSED", hint="another thread closed it during the call: connect again") from None
 
     def _count(self, used: Usage) -> None:
         with self._lock:
@@ -360,16 +379,3 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise DeadlineExceeded("the time for the call is over", hint="give it a longer timeout=")
     return left
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """What gRPC raises, as an error of ours."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise from_rpc_error(error) from None
-    except grpc.FutureCancelledError:
-        raise DeadlineExceeded("the call was cancelled") from None
-    except grpc.FutureTimeoutError:
-        raise DeadlineExceeded("the time for the call is over") from None

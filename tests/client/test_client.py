@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,26 @@ def test_a_server_out_of_reach_is_said_in_seconds_with_its_address() -> None:
             service.engine_version()
         assert time.monotonic() - started < 5
     assert (caught.value.reason, caught.value.got) == ("BUSY", address)
+
+
+def test_a_service_closed_soon_after_its_first_calls_leaves_no_trace(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    for _ in range(20):
+        with bs.connect(server.address) as service:
+            bs.ask_all(lambda _: service.engine_version(), range(8))
+    time.sleep(0.5)  # longer than gRPC's threads look at a connection
+    assert not raised
+
+
+def test_a_service_closed_by_another_thread_says_so_to_who_waits_for_the_server() -> None:
+    with bs.connect(f"127.0.0.1:{free_port()}", patience=60.0) as service, ThreadPoolExecutor() as threads:
+        asking = threads.submit(service.engine_version)
+        time.sleep(0.5)
+        service.close()
+        with pytest.raises(bs.Error) as caught:
+            asking.result(30)
+    assert caught.value.reason == "CLOSED"
 
 
 def test_a_server_that_is_just_starting_is_waited_for() -> None:
