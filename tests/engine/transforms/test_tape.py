@@ -7,6 +7,7 @@ import math
 import sys
 import tracemalloc
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ def looped(length: int, kept: tuple[int, ...], reverse: bool = False) -> Graph:
     return build(f, h=F64[2], v=F64[length, 2], w=F64[2])
 
 
+@cache
 def unrolled(length: int, reverse: bool = False) -> Graph:
     def f(h: Any, v: Any, w: Any) -> Any:
         i: Any = (h[0] * 0).astype(np.int64)
