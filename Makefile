@@ -30,7 +30,7 @@ demo: venv ## a real model through a real server: make demo ARGS="--executor loc
 demo-fault: venv ## a worker of the demo killed in front of you, and what becomes of the answer
 	@$(BIN)/backsweep demo --fault
 
-test: lint venv-proto ## lint and every test that is not slow, about seven minutes on two cores
+test: lint venv-proto ## lint and every test that is not slow, four minutes on two cores
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint venv-proto ## lint and every test
