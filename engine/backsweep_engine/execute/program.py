@@ -28,6 +28,7 @@ from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
 from ..plan.regions import TILE
 from ..plan.scalars import scalar_graph
+from ..plan.strips import stripped
 from ..stopping import paced, stoppable
 from ..transforms.expand import expand
 from .executor import Array, Finite, Once, Run, Stop, never
@@ -64,9 +65,11 @@ class Program:
         codes = _loop_codes(graph, self._tier)
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
         self.layout: Layout = layout(graph, True) if self._loops_whole else promised
-        if not self._loops_whole and relieved(graph) is not graph:
-            graph = relieved(graph)
-            codes = _loop_codes(graph, self._tier)
+        runs = graph if self._loops_whole else relieved(graph)
+        strips = stripped(runs)
+        runs = runs if strips is None else strips.graph
+        if runs is not graph:
+            graph, codes = runs, _loop_codes(runs, self._tier, strips.loops if strips else frozenset())
         self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
@@ -278,9 +281,9 @@ class Program:
         return written(self._steps, self._arity, self._results, standing)
 
 
-def _loop_codes(graph: Graph, tier: Tier) -> dict[int, CompiledLoop | None]:
-    """The loops of a graph, by node, and their code."""
-    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
+def _loop_codes(graph: Graph, tier: Tier, strips: frozenset[int] = frozenset()) -> dict[int, CompiledLoop | None]:
+    """The loops of a graph but those over strips, by node, and their code."""
+    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop") and i not in strips]
     return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
 
 

@@ -27,6 +27,7 @@ from .finite import finite_body
 from .loops import relieved
 from .regions import Region, regions, units
 from .scalars import scalar_loop
+from .strips import stripped
 from .tiling import Tiling, may_be_written_over, tiling
 
 ALIGNMENT = 64
@@ -77,13 +78,15 @@ class Layout:
 
 @remembered
 def layout(graph: Graph, whole: bool = False) -> Layout:
-    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand."""
+    """The layout of an expanded graph as it runs: its loops relieved (loops.py) unless they run as they stand (`whole`), large arrays in strips."""
     graph = graph if whole else relieved(graph)
+    if (strips := stripped(graph)) is not None:
+        graph = strips.graph
     spent = costs(graph)
     root, copied, contiguous = _roots(graph)
     found = regions(graph)
     by_nodes = {region.nodes: region for region in found}
-    order = _needed(graph, units(graph, found), by_nodes)
+    order = _needed(graph, units(graph, list(by_nodes)), by_nodes)
     result: dict[Ref, int] = {}
     for k, ref in enumerate(graph.outputs):
         if ref.node >= graph.arity and root[ref.node] == ref.node and graph.nodes[ref.node].operands:
@@ -120,8 +123,8 @@ def layout(graph: Graph, whole: bool = False) -> Layout:
         else:
             cost = spent[nodes[0] - graph.arity]
             needs, written = cost.workspace, results_of(nodes[0], len(node.types))
-            if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
-                needs += cost.copies
+            if cost.copies and not copied[nodes[0]]:
+                needs += min(cost.copies, sum([graph.type_of(ref).nbytes for ref in node.operands if not contiguous[ref.node]]))
             if node.attributes and (held := graphs_run(node)):
                 usual = finite_body(node)
                 inner = [layout(g, whole) for g in (*held, *([] if usual is None else [usual.graph]))]

@@ -81,11 +81,11 @@ def regions(graph: Graph) -> tuple[Region, ...]:
     return tuple([region for region in found if region.outputs])
 
 
-def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
-    """The nodes in the order they run: alone, or those of a region together. Near the graph's own order."""
+def units(graph: Graph, found: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The nodes in the order they run: alone, or those found to run as one together. Near the graph's own order."""
     if not found:
         return [(i,) for i in range(graph.arity, len(graph.nodes))]
-    unit = {i: region.nodes for region in found for i in region.nodes}
+    unit = {i: nodes for nodes in found for i in nodes}
     members = {i: unit.get(i, (i,)) for i in range(graph.arity, len(graph.nodes))}
     waiting: dict[tuple[int, ...], int] = {}
     after: dict[tuple[int, ...], list[tuple[int, ...]]] = {}

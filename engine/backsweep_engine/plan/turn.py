@@ -23,6 +23,7 @@ from ..ops.term import Term
 from ..stopping import paced
 from ..transforms.rewrite import Rewrite
 from .regions import REDUCTIONS, TILE
+from .rows import lengths
 
 Ints = tuple[int, ...]
 
@@ -140,14 +141,9 @@ def _is_free(graph: Graph, i: int, ref: Ref, first: Mapping[int, int]) -> bool:
         or first.get(ref.node) == first[i]
         or graph.type_of(ref).rank < 2
         or (source.op == "constant" and np.size(dict(source.attributes)["value"]) == 1)
-        or (source.op == "broadcast" and _lengths(graph.type_of(source.operands[0]).shape, source)[0] == 1)
+        or (source.op == "broadcast" and lengths(graph.type_of(source.operands[0]).shape, len(source.types[0].shape))[0] == 1)
         or _swaps(source)
     )
-
-
-def _lengths(source: Ints, node: Node) -> Ints:
-    """The shape that is broadcast, with axes of length 1 in front."""
-    return (1,) * (len(node.types[0].shape) - len(source)) + source
 
 
 def _moved(axes: Sequence[int], rank: int) -> Ints:
@@ -178,9 +174,9 @@ def _given(x: Term) -> Term:
         return constant(x.builder, value.reshape(()), around)
     if node.op == "broadcast":
         source = Term(x.builder, node.operands[0])
-        lengths = _lengths(source.shape, node)
-        if lengths[0] == 1:
-            return broadcast(reshape(source, (*lengths[1:], 1)), around)
+        stretched = lengths(source.shape, x.ndim)
+        if stretched[0] == 1:
+            return broadcast(reshape(source, (*stretched[1:], 1)), around)
     return _swapped(x) if x.ndim == 2 else permute(x, (*range(1, x.ndim), *range(min(1, x.ndim))))
 
 
