@@ -26,7 +26,7 @@ from ..plan.cost import costs
 from ..plan.loops import relieved
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
-from ..plan.regions import TILE
+from ..plan.regions import FINE, TILE
 from ..plan.scalars import scalar_graph
 from ..stopping import paced, stoppable
 from ..transforms.expand import expand
@@ -44,15 +44,18 @@ from .written import Bind, Step, written
 STEP_FLOPS = 2000
 """What entering a kernel takes the time of: stop() is asked between many small ones too."""
 
+SMALL_CHANGE = 64 << 10
+"""Bytes by which compiled code may pass the promise, as what NumPy allocates besides arrays does: smaller regions keep a vector or two longer."""
+
 
 class Program:
     """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
 
     It holds the graph's nodes but not the graph, by which `program_of` remembers it. `loops_whole`: whether loops are run as they
-    stand, not relieved; None: where all of them are compiled.
+    stand, not relieved; None: where all of them are compiled. `least`: of how many elements regions are made, None: as suits the tier.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False, least: int | None = None) -> None:
         graph = expand(graph)
         promised = layout(graph)
         watched = [k for k, type in enumerate(graph.output_types) if tier is Tier.NATIVE and type.is_float and type.size > TILE]
@@ -63,7 +66,11 @@ class Program:
         self._tier = tier if self._whole is None else Tier.NUMPY
         codes = _loop_codes(graph, self._tier)
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
-        self.layout: Layout = layout(graph, True) if self._loops_whole else promised
+        if least is None:
+            fine = self._tier is Tier.NATIVE and layout(graph, self._loops_whole, FINE).peak_bytes <= promised.peak_bytes + SMALL_CHANGE
+            least = FINE if fine else TILE
+        self._least = least if self._tier is Tier.NATIVE else TILE
+        self.layout: Layout = layout(graph, self._loops_whole, self._least)
         if not self._loops_whole and relieved(graph) is not graph:
             graph = relieved(graph)
             codes = _loop_codes(graph, self._tier)
@@ -165,7 +172,7 @@ class Program:
         if held.fingerprint not in self._programs:
             # Compiled code is this program's alone, so that it goes with it.
             native = self._tier is Tier.NATIVE
-            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole) if native else program_of(held)
+            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole, self._least) if native else program_of(held)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
