@@ -26,7 +26,7 @@ from ..plan.cost import costs
 from ..plan.loops import relieved
 from ..plan.memory import Layout, Unit, layout
 from ..plan.plan import Tier
-from ..plan.regions import FINE, TILE, Region
+from ..plan.regions import FINE, TILE, TILES, Grain, Region
 from ..plan.scalars import scalar_graph
 from ..stopping import paced, stoppable
 from ..transforms.expand import expand
@@ -52,10 +52,10 @@ class Program:
     """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
 
     It holds the graph's nodes but not the graph, by which `program_of` remembers it. `loops_whole`: whether loops are run as they
-    stand, not relieved; None: where all of them are compiled. `least`: of how many elements regions are made, None: as suits the tier.
+    stand, not relieved; None: where all of them are compiled. `grain`: of its regions, None: as suits the tier.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False, least: int | None = None) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False, grain: Grain | None = None) -> None:
         graph = expand(graph)
         promised = layout(graph)
         watched = [k for k, type in enumerate(graph.output_types) if tier is Tier.NATIVE and type.is_float and type.size > TILE]
@@ -66,11 +66,11 @@ class Program:
         self._tier = tier if self._whole is None else Tier.NUMPY
         codes = _loop_codes(graph, self._tier)
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
-        if least is None:
+        if grain is None:
             fine = self._tier is Tier.NATIVE and layout(graph, self._loops_whole, FINE).peak_bytes <= promised.peak_bytes + SMALL_CHANGE
-            least = FINE if fine else TILE
-        self._least = least if self._tier is Tier.NATIVE else TILE
-        self.layout: Layout = layout(graph, self._loops_whole, self._least)
+            grain = FINE if fine else TILES
+        self._grain = grain if self._tier is Tier.NATIVE else TILES
+        self.layout: Layout = layout(graph, self._loops_whole, self._grain)
         if not self._loops_whole and relieved(graph) is not graph:
             graph = relieved(graph)
             codes = _loop_codes(graph, self._tier)
@@ -180,7 +180,7 @@ class Program:
         if held.fingerprint not in self._programs:
             # Compiled code is this program's alone, so that it goes with it.
             native = self._tier is Tier.NATIVE
-            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole, self._least) if native else program_of(held)
+            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole, self._grain) if native else program_of(held)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:

@@ -25,7 +25,7 @@ from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
 from .finite import finite_body
 from .loops import relieved
-from .regions import TILE, Region, regions, units
+from .regions import TILES, Grain, Region, regions, units
 from .scalars import scalar_loop
 from .tiling import Tiling, may_be_written_over, tiling
 
@@ -76,12 +76,12 @@ class Layout:
 
 
 @remembered
-def layout(graph: Graph, whole: bool = False, least: int = TILE) -> Layout:
-    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand. `least`: see `regions`."""
+def layout(graph: Graph, whole: bool = False, grain: Grain = TILES) -> Layout:
+    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand. `grain`: of its regions."""
     graph = graph if whole else relieved(graph)
     spent = costs(graph)
     root, copied, contiguous = _roots(graph)
-    found = regions(graph, least)
+    found = regions(graph, grain)
     by_nodes = {region.nodes: region for region in found}
     order = _needed(graph, units(graph, found), by_nodes)
     result: dict[Ref, int] = {}
@@ -124,7 +124,7 @@ def layout(graph: Graph, whole: bool = False, least: int = TILE) -> Layout:
                 needs += cost.copies
             if node.attributes and (held := graphs_run(node)):
                 usual = finite_body(node)
-                inner = [layout(g, whole, least) for g in (*held, *([] if usual is None else [usual.graph]))]
+                inner = [layout(g, whole, grain) for g in (*held, *([] if usual is None else [usual.graph]))]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,22 @@ TILE = 16_384
 TILE_BYTES = 1 << 20
 """All arrays of a region that are in work at once: about half of a core's L2 cache."""
 
-FINE, FEWEST = 1024, 4
-"""For compiled code, of which a call costs 1.1 us where NumPy's kernels cost 0.4 each: elements of an array, and nodes of a region below TILE. Measured."""
+
+class Grain(NamedTuple):
+    """How small regions may be. `least`: only arrays of more elements make one; `fewest`: nodes of one that is not larger than a tile."""
+
+    least: int
+    fewest: int
+
+
+TILES = Grain(TILE, 2)
+"""For NumPy."""
+
+FINE = Grain(1024, 4)
+"""For compiled code, of which a call costs 1.1 us where NumPy's kernels cost 0.4 each (measured)."""
+
+EVERY = Grain(1, 1)
+"""For code that is entered once for all of a graph: what is elementwise and more than a number."""
 
 SMALLEST_TILE = 2048
 """Below this a kernel's start costs more than the cache saves."""
@@ -61,8 +76,9 @@ class Region:
     graph: Graph
 
 
-def regions(graph: Graph, least: int = TILE) -> tuple[Region, ...]:
-    """The regions of an expanded graph, in no particular order. `least`: only arrays of more elements make one."""
+def regions(graph: Graph, grain: Grain = TILES) -> tuple[Region, ...]:
+    """The regions of an expanded graph, in no particular order."""
+    least = grain.least
     if not any(is_large(node, least) for node in paced(graph.nodes[graph.arity :])):
         return ()
     stage = _stages(graph, least)
@@ -76,8 +92,8 @@ def regions(graph: Graph, least: int = TILE) -> tuple[Region, ...]:
         for start in range(0, len(group), MAX_NODES):
             part = group[start : start + MAX_NODES]
             within = set(part)
-            few = len(part) < FEWEST and all(graph.nodes[i].types[0].size <= TILE for i in part)
-            if not few and any(ref.node in within for i in part for ref in graph.nodes[i].operands):
+            enough = len(part) >= grain.fewest or any(graph.nodes[i].types[0].size > TILE for i in part)
+            if enough and (grain.fewest == 1 or any(ref.node in within for i in part for ref in graph.nodes[i].operands)):
                 groups.append(part)
     cheap = _cheap(graph, groups)
     again = _made_again(graph, groups, readers, cheap)
