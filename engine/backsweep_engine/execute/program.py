@@ -64,16 +64,16 @@ class Program:
         self._whole = whole_code(summed(graph, watched) if watched else graph, tier, promised.arena_bytes + promised.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
-        codes = _loop_codes(graph, self._tier)
+        codes = {} if loops_whole is False else _loop_codes(graph, self._tier, arrays=False)
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
         if grain is None:
             fine = self._tier is Tier.NATIVE and layout(graph, self._loops_whole, FINE).peak_bytes <= promised.peak_bytes + SMALL_CHANGE
             grain = FINE if fine else TILES
         self._grain = grain if self._tier is Tier.NATIVE else TILES
         self.layout: Layout = layout(graph, self._loops_whole, self._grain)
-        if not self._loops_whole and relieved(graph) is not graph:
+        if not self._loops_whole:
             graph = relieved(graph)
-            codes = _loop_codes(graph, self._tier)
+            codes = _loop_codes(graph, self._tier, arrays=True)
         self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
@@ -293,10 +293,10 @@ class Program:
         return written(self._steps, self._arity, self._results, standing)
 
 
-def _loop_codes(graph: Graph, tier: Tier) -> dict[int, CompiledLoop | None]:
-    """The loops of a graph, by node, and their code."""
+def _loop_codes(graph: Graph, tier: Tier, arrays: bool) -> dict[int, CompiledLoop | None]:
+    """The loops of a graph, by node, and their code. `arrays`: whether on arrays too, which is for loops that are relieved."""
     loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
-    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
+    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier, arrays) for i, node in loops}
 
 
 def _located(error: Error) -> Error:

@@ -25,7 +25,7 @@ from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
 from .finite import finite_body
 from .loops import relieved
-from .regions import TILES, Grain, Region, regions, units
+from .regions import EVERY, FINE, TILES, Grain, Region, regions, units
 from .scalars import scalar_loop
 from .tiling import Tiling, may_be_written_over, tiling
 
@@ -77,7 +77,7 @@ class Layout:
 
 @remembered
 def layout(graph: Graph, whole: bool = False, grain: Grain = TILES) -> Layout:
-    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand. `grain`: of its regions."""
+    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand. `grain`: of its regions; with EVERY they need no scratch."""
     graph = graph if whole else relieved(graph)
     spent = costs(graph)
     root, copied, contiguous = _roots(graph)
@@ -116,7 +116,7 @@ def layout(graph: Graph, whole: bool = False, grain: Grain = TILES) -> Layout:
         tiles, own = None, 0
         if region is not None:
             tiles = tiling(region.graph, [contiguous[ref.node] for ref in region.inputs])
-            own, needs, written = tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
+            own, needs, written = 0 if grain is EVERY else tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
         else:
             cost = spent[nodes[0] - graph.arity]
             needs, written = cost.workspace, results_of(nodes[0], len(node.types))
@@ -125,6 +125,8 @@ def layout(graph: Graph, whole: bool = False, grain: Grain = TILES) -> Layout:
             if node.attributes and (held := graphs_run(node)):
                 usual = finite_body(node)
                 inner = [layout(g, whole, grain) for g in (*held, *([] if usual is None else [usual.graph]))]
+                if grain is FINE and node.op in ("scan", "while_loop"):  # which may be code itself
+                    inner += [layout(g, True, EVERY) for g in held]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:

@@ -85,8 +85,8 @@ def region_code(graph: Graph, tier: Tier, over: Mapping[int, int] | None) -> Bou
     return lambda memory: call
 
 
-def loop_code(node: Node, types: Sequence[Type], tier: Tier) -> CompiledLoop | None:
-    code: CompiledLoop | None = _tried(tier, compile_loop, node, types)
+def loop_code(node: Node, types: Sequence[Type], tier: Tier, arrays: bool) -> CompiledLoop | None:
+    code: CompiledLoop | None = _tried(tier, compile_loop, node, types, arrays)
     return code
 
 
