@@ -33,6 +33,9 @@ MAX_LINES = 20_000
 MAX_CONSTANT = 4096
 """Elements of an array that stands in the text."""
 
+MAX_COPIED = 256 << 10
+"""Bytes of arrays that are copied because they do not lie as is wanted: on the stack."""
+
 Ints = tuple[int, ...]
 
 
@@ -106,6 +109,7 @@ class _Written:
         self.graph, self.laid, self.into = graph, laid, into
         self.values: dict[Ref, Held] = {Ref(k): v for k, v in enumerate(inputs)}
         self.addresses: dict[int, str] = {}
+        self.copied = 0
 
     def all(self) -> None:
         for unit in self.laid.units:
@@ -160,9 +164,15 @@ class _Written:
         """Its address, of a copy in C order if it does not lie so."""
         if value.contiguous:
             return value.pointer
+        return self._copy(value).pointer
+
+    def _copy(self, value: Held) -> Held:
+        self.copied += value.type.nbytes
+        if self.copied > MAX_COPIED:
+            raise Unsupported("too much that is copied")
         copy = whole(value.type, self.a.place("i8", value.type.nbytes))
         self.arrays.copy(value, copy)
-        return copy.pointer
+        return copy
 
     # Steps.
 
@@ -178,9 +188,7 @@ class _Written:
         for n, (read, value) in enumerate(zip(reads, operands, strict=True)):
             # What an output is written over, and may not be while it is read, is read from a copy.
             if any(read == y.pointer and k not in same[n] for k, y in enumerate(targets)):
-                copy = whole(value.type, self.a.place("i8", value.type.nbytes))
-                self.arrays.copy(whole(value.type, read), copy)
-                reads[n] = copy.pointer
+                reads[n] = self._copy(whole(value.type, read)).pointer
         for y, start in zip(targets, identities(space), strict=True):
             if start is not None:
                 step, text = y.type.dtype.itemsize, literal(start, y.type.dtype)
@@ -226,12 +234,17 @@ class _Written:
 
     def _product(self, x: Held, y: Held, z: Held) -> None:
         products = Products(self.a, self.host, z.type.dtype)
-        rank = z.type.rank
+        rank, size = z.type.rank, z.type.dtype.itemsize
 
-        def matrix(v: Held, pointer: str) -> Matrix:
-            size = v.type.dtype.itemsize
+        def matrix(v: Held, pointer: str = "") -> Matrix:
             (rows, columns), (down, across) = v.type.shape[-2:], v.strides[-2:]
             return Matrix(pointer, rows, columns, down if rows > 1 else size, across if columns > 1 else size)
+
+        joined = [whole(v.type, "") for v in (x, y)]
+        for left, right in ((False, False), (True, False), (False, True), (True, True)):
+            if products.lie(matrix(joined[0] if left else x), matrix(joined[1] if right else y)):
+                x, y = self._copy(x) if left else x, self._copy(y) if right else y
+                break
 
         def along(axis: int, left: str, right: str, out: str) -> None:
             def step(i: str, v: Held, pointer: str) -> str:

@@ -51,17 +51,22 @@ class Products:
         """x y at `out`, its rows one after the other."""
         if x.rows * x.columns * y.columns > MAX_PRODUCTS:
             raise Unsupported("a large product")
-        size = self.dtype.itemsize
+        if not self.lie(x, y):
+            raise Unsupported("a product across memory")
         if y.columns == 1:
             x, y = y.turned, x.turned  # one column lies in memory as one row does
-        if y.across == size and y.columns > 1:
+        if y.across == self.dtype.itemsize and y.columns > 1:
             self._by_rows(x, y, out)
-        elif x.across == size and y.down == size:
+        elif x.across == y.down == self.dtype.itemsize:
             self._by_dots(x, y, out)
-        elif y.columns == 1:
-            self._by_rows(x, y, out)
         else:
-            raise Unsupported("a product across memory")
+            self._by_rows(x, y, out)
+
+    def lie(self, x: Matrix, y: Matrix) -> bool:
+        """Whether they lie so that they can be read along memory."""
+        if y.columns == 1:
+            x, y = y.turned, x.turned
+        return y.columns == 1 or y.across == self.dtype.itemsize or x.across == y.down == self.dtype.itemsize
 
     # y by its rows.
 
