@@ -121,8 +121,8 @@ class Products:
     # y by its columns.
 
     def _by_dots(self, x: Matrix, y: Matrix, out: str) -> None:
-        high = min(2, x.rows)
-        wide = min(y.columns, CHAINS // high)
+        high = min(4, x.rows)
+        wide = min(y.columns, CHAINS, self.registers // high)
 
         def rows(first: str, count: int) -> None:
             loop(self.assembly, y.columns // wide, lambda b: self._dots(x, y, out, first, count, self._times(b, wide), wide))
