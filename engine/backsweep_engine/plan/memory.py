@@ -25,7 +25,7 @@ from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
 from .finite import finite_body
 from .loops import relieved
-from .regions import Region, regions, units
+from .regions import EVERY, FINE, TILES, Grain, Region, regions, units
 from .scalars import scalar_loop
 from .strips import stripped
 from .tiling import Tiling, may_be_written_over, tiling
@@ -77,14 +77,17 @@ class Layout:
 
 
 @remembered
-def layout(graph: Graph, whole: bool = False) -> Layout:
-    """The layout of an expanded graph as it runs: its loops relieved (loops.py) unless they run as they stand (`whole`), large arrays in strips."""
+def layout(graph: Graph, whole: bool = False, grain: Grain = TILES) -> Layout:
+    """The layout of an expanded graph as it runs: its loops relieved (loops.py) unless they run as they stand (`whole`), large arrays in strips.
+
+    `grain`: of its regions; with EVERY they need no scratch, and nothing is cut.
+    """
     graph = graph if whole else relieved(graph)
-    if (strips := stripped(graph)) is not None:
+    if grain is not EVERY and (strips := stripped(graph)) is not None:
         graph = strips.graph
     spent = costs(graph)
     root, copied, contiguous = _roots(graph)
-    found = regions(graph)
+    found = regions(graph, grain)
     by_nodes = {region.nodes: region for region in found}
     order = _needed(graph, units(graph, list(by_nodes)), by_nodes)
     result: dict[Ref, int] = {}
@@ -119,7 +122,7 @@ def layout(graph: Graph, whole: bool = False) -> Layout:
         tiles, own = None, 0
         if region is not None:
             tiles = tiling(region.graph, [contiguous[ref.node] for ref in region.inputs])
-            own, needs, written = tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
+            own, needs, written = 0 if grain is EVERY else tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
         else:
             cost = spent[nodes[0] - graph.arity]
             needs, written = cost.workspace, results_of(nodes[0], len(node.types))
@@ -127,7 +130,9 @@ def layout(graph: Graph, whole: bool = False) -> Layout:
                 needs += min(cost.copies, sum([graph.type_of(ref).nbytes for ref in node.operands if not contiguous[ref.node]]))
             if node.attributes and (held := graphs_run(node)):
                 usual = finite_body(node)
-                inner = [layout(g, whole) for g in (*held, *([] if usual is None else [usual.graph]))]
+                inner = [layout(g, whole, grain) for g in (*held, *([] if usual is None else [usual.graph]))]
+                if grain is FINE and node.op in ("scan", "while_loop"):  # which may be code itself
+                    inner += [layout(g, True, EVERY) for g in held]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:

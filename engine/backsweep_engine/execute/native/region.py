@@ -17,6 +17,7 @@ from ...errors import Cancelled
 from ...graph import Graph
 from ...transforms.expand import expand
 from ..executor import Array, Stop, never
+from .assembly import Assembly
 from .body import Body
 from .lanes import Unsupported
 from .machine import Code, machine
@@ -86,13 +87,17 @@ def compile_region(graph: Graph, width: int = 0) -> Kernel | None:
         return None
     try:
         space = space_of(expand(graph))
-        body = Body(space, host)
-        return Kernel(host.compile(body.assembly), space.constants, _identities(space), _calls(space, body.lanes), _in_place(space))
+        a, count = Assembly(4), len(space.places)
+        reads, writes = [a.array(k) for k in range(count)], [a.array(count + k) for k in range(len(space.graph.outputs))]
+        first, end, low, high = a.counters
+        body = Body(space, host, a, reads, writes, (first, end, low, high))
+        a.do("ret i64 0")
+        return Kernel(host.compile(a), space.constants, identities(space), _calls(space, body.lanes), in_place(space))
     except Unsupported:
         return None
 
 
-def _identities(space: Space) -> tuple[object, ...]:
+def identities(space: Space) -> tuple[object, ...]:
     """What an accumulating output starts from."""
     return tuple([identity(op, space.graph.type_of(ref).dtype) if op else None for ref, op in zip(space.graph.outputs, space.reduced, strict=True)])
 
@@ -108,7 +113,7 @@ def _calls(space: Space, lanes: int) -> tuple[tuple[int, int, int, int], ...]:
     return tuple([(r, min(r + step, space.rows), 0, space.row) for r in range(0, space.rows, step)])
 
 
-def _in_place(space: Space) -> tuple[frozenset[int], ...]:
+def in_place(space: Space) -> tuple[frozenset[int], ...]:
     """Which outputs each input may be: those walked alike, element by element, since a vector of all inputs is read before any is written."""
     arity, count = space.graph.arity, len(space.places)
     if any(n.op in ("slice", "pad") for n in space.graph.nodes):
