@@ -1,7 +1,7 @@
 """What a program calls for a node: the op's own kernel, or one with its attributes worked out before.
 
 In a loop over small arrays a call costs more than its work. What can be known when the program is made (slices, strides,
-a shape) is known then, small matrices are multiplied by the method that calls BLAS soonest, and thin ones in slices (ops/thin.py). But
+a shape) is known then, small matrices are multiplied by the method that calls BLAS soonest, and others in slices (ops/thin.py). But
 for those, bits are those of the op's kernel.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..graph import Graph, Node, Type
 from ..ops.op import lookup
-from ..ops.thin import in_slices, rows_of_slice
+from ..ops.thin import in_slices, is_thin, rows_of_slice, small_as_they_stand
 from .executor import Array
 
 SMALL_BYTES = 64 << 10
@@ -36,7 +36,7 @@ def kernel(graph: Graph, node: Node) -> tuple[Callable[..., Any], bool]:
     types = [graph.type_of(ref) for ref in node.operands]
     if node.op == "matmul" and node.types[0].rank == 2 and sum(t.nbytes for t in (*types, *node.types)) <= SMALL_BYTES:
         return dot, True
-    if node.op == "matmul" and (rows := rows_of_slice(*types)) and not _is_square(graph, node):
+    if node.op == "matmul" and (rows := rows_of_slice(*types)) and (is_thin(*types) or small_as_they_stand()) and not _is_square(graph, node):
         return partial(in_slices, rows=rows), True
     if node.op == "scale" and node.types[0].nbytes <= SMALL_BYTES:
         return _scale if node.types[0].rank == 1 else _scale_any, True
