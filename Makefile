@@ -29,10 +29,10 @@ demo-fault: venv ## a worker of the demo killed in front of you, and what become
 	@$(BIN)/backsweep demo --fault
 
 test: lint venv-proto ## lint and every test that is not slow, about seven minutes on two cores
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint venv-proto ## lint and every test
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 fault-report: venv ## what is done to a running job and what becomes of it, six minutes: make fault-report ARGS="node GCS"
 	@cd tests && ../$(BIN)/python -m fault $(ARGS)
