@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from math import isfinite
 from operator import itemgetter, methodcaller
 from typing import Any
@@ -108,3 +109,34 @@ _READY: dict[str, Callable[..., Callable[..., Any]]] = {
     "broadcast": _broadcast,
     "pad": _pad,
 }
+
+
+def completed(graph: Graph, node: Node, there: Sequence[bool]) -> tuple[list[int], Callable[..., None]]:
+    """What is left to do of a pad or concat along the first axis, parts of which are `there`: for which operands, and how."""
+    if node.op == "pad":
+        low, rows = dict(node.attributes)["low"][0], graph.type_of(node.operands[0]).shape[0]
+        edges = [slice(*edge) for edge in ((0, low), (low + rows, node.types[0].shape[0])) if edge[0] < edge[1]]
+
+        def framed(out: Array) -> None:
+            for edge in edges:
+                out[edge].fill(0)
+
+        return [], framed
+    ends = [0, *accumulate(graph.type_of(ref).shape[0] for ref in node.operands)]
+    rest = [k for k, t in enumerate(there) if not t]
+
+    def filled(*given: Array) -> None:
+        *x, out = given
+        for k, part in zip(rest, x, strict=True):
+            out[ends[k] : ends[k + 1]] = part
+
+    return rest, filled
+
+
+def put(x: Array, out: Array) -> None:
+    np.copyto(out, x)
+
+
+def reshaped(x: Array, out: Array) -> None:
+    """A reshape that cannot be a view: the elements in C order into a contiguous place."""
+    np.copyto(out.reshape(x.shape), x)
