@@ -11,6 +11,8 @@ BENCH_PYTHON := .venv-bench/bin/python
 # Another project's paths would be imported before ours.
 unexport PYTHONPATH
 unexport PYTHONHOME
+# The tests start some hundred processes; each would compile what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 # The test of the generated code generates it again with this Python.
 export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)
 
@@ -29,10 +31,10 @@ demo-fault: venv ## a worker of the demo killed in front of you, and what become
 	@$(BIN)/backsweep demo --fault
 
 test: lint venv-proto ## lint and every test that is not slow, about seven minutes on two cores
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint venv-proto ## lint and every test
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 fault-report: venv ## what is done to a running job and what becomes of it, six minutes: make fault-report ARGS="node GCS"
 	@cd tests && ../$(BIN)/python -m fault $(ARGS)

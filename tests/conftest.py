@@ -1,4 +1,4 @@
-"""What more than one folder of tests shares for the whole session: a server, and a cluster (Ray takes some seconds to start)."""
+"""What more than one folder of tests shares: a server, a cluster (Ray takes some seconds to start), and how the session is run."""
 
 import gc
 from collections import Counter
@@ -37,26 +37,24 @@ def ask(server: Server) -> Iterator[Asking]:
         yield asked
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
+    """Not for the session: an idle Ray takes a twentieth of a core."""
     with leaving_nothing(Cluster(lanes=2, memory_bytes=128 << 20)) as cluster:
         yield cluster
 
 
-def _group(item: pytest.Item) -> str:
-    """A file's tests share its servers, traced functions and derived graphs; all that need Ray share one Ray."""
-    return "cluster" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
+LONG = ("test_runs.py", "test_process.py", "test_odes.py", "test_scan.py", "test_special.py", "test_stopping.py", "test_tape.py")
+"""Files whose tests take long for their number, beside those that start Ray."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run in parallel, each group is one worker's. What needs Ray comes first, since it takes long, then group by group as they grow smaller."""
+    """Run in parallel, whole files go to one worker or another (`--dist loadfile`): the long ones first, so that none is left over at the end."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
-    tests = Counter(map(_group, items))
-    items.sort(key=lambda item: (_group(item) != "cluster", -tests[_group(item)], _group(item)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    tests = Counter(item.path for item in items)
+    long = {item.path for item in items if item.path.name in LONG or item.get_closest_marker("cluster")}
+    items.sort(key=lambda item: (item.path not in long, -tests[item.path], item.path))
 
 
 def pytest_collection_finish() -> None:
