@@ -18,7 +18,7 @@ import numpy as np
 
 from ..graph import Graph, Node, Type
 from ..ops.op import lookup
-from ..ops.thin import in_slices, is_thin, rows_of_slice, small_as_they_stand
+from ..ops.thin import in_slices, is_thin, slice_of, small_as_they_stand
 from .executor import Array
 
 SMALL_BYTES = 64 << 10
@@ -37,8 +37,8 @@ def kernel(graph: Graph, node: Node) -> tuple[Callable[..., Any], bool]:
     types = [graph.type_of(ref) for ref in node.operands]
     if node.op == "matmul" and node.types[0].rank == 2 and sum(t.nbytes for t in (*types, *node.types)) <= SMALL_BYTES:
         return dot, True
-    if node.op == "matmul" and (rows := rows_of_slice(*types)) and (is_thin(*types) or small_as_they_stand()) and not _is_square(graph, node):
-        return partial(in_slices, rows=rows), True
+    if node.op == "matmul" and any(sliced := slice_of(*types)) and (is_thin(*types) or small_as_they_stand()) and not _is_square(graph, node):
+        return partial(in_slices, rows=sliced[0], columns=sliced[1]), True
     if node.op == "scale" and node.types[0].nbytes <= SMALL_BYTES:
         return _scale if node.types[0].rank == 1 else _scale_any, True
     if node.op in _READY:

@@ -40,7 +40,7 @@ from .scalars import Straight, straight
 from .source import Place, halt, place_in, place_of
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled
-from .workspace import LARGE_RESULTS, Pool, keep_freed_memory
+from .workspace import LARGE_RESULTS, LARGE_TEMPORARIES, Pool, keep_freed_memory
 from .written import Bind, Step, written
 
 STEP_FLOPS = 2000
@@ -102,7 +102,7 @@ class Program:
         """on Python's numbers: no memory, and nothing of NumPy's that could warn"""
         self._runs = 0
         self._pool = Pool(self.layout.arena_bytes, len(self._bounds))
-        if sum(t.nbytes for t in graph.output_types) >= LARGE_RESULTS:
+        if sum(t.nbytes for t in graph.output_types) >= LARGE_RESULTS or self.layout.temporary_bytes >= LARGE_TEMPORARIES:
             keep_freed_memory()
 
     def _slot(self, ref: Ref) -> int:

@@ -22,6 +22,9 @@ MAX_POOLED_BYTES = 256 << 20
 LARGE_RESULTS = 1 << 20
 """Bytes of results from which it matters that the memory of earlier ones is there."""
 
+LARGE_TEMPORARIES = 128 << 10
+"""The same of what a kernel allocates and frees in every call: from here on glibc asks the system for each, until it is taught."""
+
 
 @functools.cache
 def keep_freed_memory() -> None:

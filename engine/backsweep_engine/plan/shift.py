@@ -11,7 +11,7 @@ from ..graph import Graph, Node, Ref
 from ..ops.build import call, constant
 from ..ops.shape import reshape
 from ..ops.term import Term
-from ..ops.thin import THIN, rows_of_slice
+from ..ops.thin import THIN, slice_of
 from ..stopping import paced
 from ..transforms.rewrite import Rewrite
 from .rows import lengths
@@ -61,7 +61,7 @@ def _fits(graph: Graph, product: Node, node: Node, added: Ref) -> bool:
     if product.op != "matmul" or graph.nodes[added.node].op != "broadcast":
         return False
     a, b = (graph.type_of(ref) for ref in product.operands)
-    if not rows_of_slice(a, b) or a.shape[1] >= THIN or min(a.shape[0], b.shape[1]) < MUCH * a.shape[1]:
+    if not any(slice_of(a, b)) or a.shape[1] >= THIN or min(a.shape[0], b.shape[1]) < MUCH * a.shape[1]:
         return False
     (m, n), shape = product.types[0].shape, node.types[0].shape
     stretched = lengths(graph.type_of(graph.nodes[added.node].operands[0]).shape, len(shape))

@@ -9,7 +9,7 @@ import threadpoolctl
 from backsweep_engine.execute import kernels
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Type
-from backsweep_engine.ops.thin import FEWEST, LINE, SLICE, in_slices, rows_of_slice, small_as_they_stand
+from backsweep_engine.ops.thin import FEWEST, LINE, PANEL, SLICE, in_slices, slice_of, small_as_they_stand
 from support.graphs import F64, build
 
 FLOAT64 = DTYPES["float64"]
@@ -25,6 +25,8 @@ SLICED = {
     "a sum of one": (2000, 1, 600),
     "not thin": (784, 64, 256),
     "not thin, rows left over": (101, 200, 200),
+    "in panels": (512, 784, 256),
+    "in panels, rows and columns left over": (261, 500, 200),
 }
 WHOLE = {
     "small": (100, 10, 100),
@@ -32,6 +34,8 @@ WHOLE = {
     "few rows": (10, 1000, 250),
     "slices of too few rows": (1000, 20, 20_000),
     "of nothing": (1000, 0, 2000),
+    "too few rows for panels": (200, 784, 256),
+    "too many panels": (512, 784, 300),
 }
 
 
@@ -43,8 +47,9 @@ def _types(m: int, k: int, n: int) -> tuple[Type, Type]:
 @pytest.mark.parametrize("layout", ["as it lies", "a transposed", "b transposed", "b not on a line"])
 def test_a_product_in_slices_is_the_product(name: str, layout: str) -> None:
     m, k, n = SLICED[name]
-    rows = rows_of_slice(*_types(m, k, n))
-    assert FEWEST <= rows < m and rows * k * n <= 2 * SLICE
+    rows, columns = slice_of(*_types(m, k, n))
+    assert FEWEST <= rows < m and rows * k * columns <= 2 * SLICE
+    assert (columns == PANEL) == ("panels" in name) or columns == n
     random = np.random.default_rng(0)
     a, b = random.normal(size=(m, k)), random.normal(size=(k, n))
     a = np.asfortranarray(a) if layout == "a transposed" else a
@@ -54,7 +59,7 @@ def test_a_product_in_slices_is_the_product(name: str, layout: str) -> None:
         memory = memory[(-memory.ctypes.data % LINE) // 8 + 1 :][: b.size]
         b, memory[:] = memory.reshape(k, n), b.ravel()
     out = np.full((m, n), np.nan)
-    in_slices(a, b, out, rows)
+    in_slices(a, b, out, rows, columns)
     wanted = a.astype(np.longdouble) @ b.astype(np.longdouble)
     bound = k * np.finfo(np.float64).eps * (np.abs(a) @ np.abs(b))
     assert np.all(np.abs(out - wanted) <= bound)
@@ -62,12 +67,12 @@ def test_a_product_in_slices_is_the_product(name: str, layout: str) -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_other_products_are_computed_at_once(name: str) -> None:
-    assert rows_of_slice(*_types(*WHOLE[name])) == 0
+    assert slice_of(*_types(*WHOLE[name])) == (0, 0)
 
 
 def test_of_other_types_too() -> None:
-    assert rows_of_slice(*[Type(DTYPES["float32"], t.shape) for t in _types(*SLICED["few columns"])]) == 0
-    assert rows_of_slice(*[Type(FLOAT64, (3, *t.shape)) for t in _types(*SLICED["few columns"])]) == 0
+    assert slice_of(*[Type(DTYPES["float32"], t.shape) for t in _types(*SLICED["few columns"])]) == (0, 0)
+    assert slice_of(*[Type(FLOAT64, (3, *t.shape)) for t in _types(*SLICED["few columns"])]) == (0, 0)
 
 
 def test_where_a_factor_begins_does_not_decide_bits() -> None:
@@ -79,7 +84,7 @@ def test_where_a_factor_begins_does_not_decide_bits() -> None:
         b = memory[at : at + 64 * 256].reshape(64, 256)
         b[:] = np.random.default_rng(1).normal(size=(64, 256))
         results.append(np.empty((784, 256)))
-        in_slices(a, b, results[-1], rows_of_slice(*_types(784, 64, 256)))
+        in_slices(a, b, results[-1], *slice_of(*_types(784, 64, 256)))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 
