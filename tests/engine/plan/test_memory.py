@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
-import scipy.special  # noqa: F401  # kernels import it when first run: that is no temporary of theirs
+import scipy.sparse
+import scipy.special  # noqa: F401  # kernels import them when first run: that is no temporary of theirs
 
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Graph, Type
