@@ -24,7 +24,7 @@ from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Structured, lookup
 from ..plan.cost import costs
 from ..plan.loops import relieved
-from ..plan.memory import Layout, Unit, layout
+from ..plan.memory import Layout, Unit, layout, lies_of
 from ..plan.plan import Tier
 from ..plan.regions import FINE, TILE, TILES, Grain, Region
 from ..plan.scalars import scalar_graph
@@ -160,7 +160,9 @@ class Program:
         node = graph.nodes[unit.nodes[0]]
         if unit.region is not None and unit.tiles is not None:
             tiled = Tiled(unit.region.graph, unit.tiles)
-            code = region_code(unit.region.graph, self._tier, self._written_over(unit.region))
+            lies = [lies_of(graph, ref, self.layout) for ref in unit.region.inputs]
+            known = None if None in lies else [strides for strides in lies if strides is not None]
+            code = region_code(unit.region.graph, self._tier, known, self._written_over(unit.region))
             self._runners.append((Falling(code, tiled) if code else tiled, unit.scratch))
             slots = [tuple([self._slot(ref) for ref in refs]) for refs in (unit.region.inputs, unit.region.outputs)]
             return Step("runner", len(self._runners) - 1, slots[0], slots[1], place_of(node)._replace(inside=True))
@@ -184,11 +186,9 @@ class Program:
         call, positional = kernel(graph, node)
         return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
 
-    def _written_over(self, region: Region) -> dict[int, int] | None:
-        """The inputs whose places outputs have, and which; None if an input may not be contiguous. What is read lives, so else they are apart."""
+    def _written_over(self, region: Region) -> dict[int, int]:
+        """The inputs whose places outputs have, and which. What is read lives, so else they are apart."""
         layout, places = self.layout, {self.layout.place[ref]: k for k, ref in enumerate(region.outputs) if ref in self.layout.place}
-        if not all(layout.contiguous[ref.node] for ref in region.inputs):
-            return None
         held = {n: layout.place.get(Ref(layout.root[ref.node])) for n, ref in enumerate(region.inputs)}
         return {n: places[at] for n, at in held.items() if at is not None and at in places}
 

@@ -308,6 +308,23 @@ def _hollow(type: Type) -> Any:
     return as_strided(np.empty((), type.dtype), type.shape, strides[::-1])
 
 
+def lies_of(graph: Graph, ref: Ref, laid: Layout) -> tuple[int, ...] | None:
+    """Bytes between the elements of a value along its axes, as it is run; None where no array in C order is behind it, or in one that is not walked on."""
+    views = []
+    while laid.root[ref.node] != ref.node:
+        views.append(graph.nodes[ref.node])
+        ref = views[-1].operands[0]
+    type = graph.type_of(ref)
+    if not laid.contiguous[ref.node] or type.nbytes >= 2**62:
+        return None
+    x = _hollow(type)
+    for node in reversed(views):
+        apply = lookup(node.op).apply
+        assert apply is not None
+        x = apply(x, **dict(node.attributes))
+    return None if min(x.strides, default=0) < 0 else tuple(x.strides)
+
+
 def _aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 

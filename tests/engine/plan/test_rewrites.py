@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from backsweep_engine.graph import Graph
+from backsweep_engine.plan.frame import frame
 from backsweep_engine.plan.refine import refine
 from backsweep_engine.plan.shift import shift
 from backsweep_engine.plan.strips import stripped
@@ -24,6 +25,7 @@ def _strips(graph: Graph) -> Graph:
 
 
 EXAMPLES: dict[str, tuple[Callable[[Graph], Graph], Callable[..., Any], list[tuple[int, ...]]]] = {
+    "frame": (frame, lambda r, s: np.pad(r, ((2, 0), (1, 1))) - np.pad(r, ((0, 2), (1, 1))) + np.pad(s, ((1, 1), (1, 1))), [(40, 50), (40, 50)]),
     "refine": (refine, lambda a, b, m: np.sum((a @ b - m).reshape(600, 5, 64) ** 2, 2), [(600, 7), (7, 320), (320,)]),
     "shift": (shift, lambda x, w, s: x @ w + s, [(600, 7), (7, 320), (320,)]),
     "turn": (lambda graph: turn(refine(graph)), lambda x, w, m: np.sum((x @ w - m).reshape(2400, 9, 5) ** 2, 2), [(2400, 5), (5, 45), (45,)]),

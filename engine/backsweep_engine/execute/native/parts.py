@@ -75,14 +75,14 @@ def summed(graph: Graph, outputs: Sequence[int]) -> Graph:
     return replace(graph, nodes=(*graph.nodes, *sums), outputs=(*graph.outputs, *places), output_names=(*graph.output_names, *names))
 
 
-def region_code(graph: Graph, tier: Tier, over: Mapping[int, int] | None) -> Bound | None:
-    """`over`: the inputs that an output is written over, and which; None: it is not known that inputs are contiguous."""
-    code: Kernel | None = _tried(tier, compile_region, graph)
-    if code is None:
-        return None
-    apart = over is not None and all(k in code.in_place[n] for n, k in over.items())
-    call: Compiled = code.apart if apart else code  # to find it out anew takes a small region's time
-    return lambda memory: call
+def region_code(graph: Graph, tier: Tier, lies: Sequence[tuple[int, ...]] | None, over: Mapping[int, int]) -> Bound | None:
+    """`lies`: bytes between the elements of each input along its axes; None: not known. `over`: the inputs that an output is written over, and which."""
+    if lies is not None:
+        code: Kernel | None = _tried(tier, compile_region, graph, 0, lies)
+        if code is not None and all(k in code.in_place[n] for n, k in over.items()):
+            return lambda memory: code.apart  # to find it out anew takes a small region's time
+    whole: Kernel | None = _tried(tier, compile_region, graph)
+    return None if whole is None else lambda memory: whole
 
 
 def loop_code(node: Node, types: Sequence[Type], tier: Tier, arrays: bool) -> CompiledLoop | None:

@@ -75,8 +75,9 @@ def _apart(x: Array, outputs: Sequence[tuple[int, int]], in_place: frozenset[int
     return x
 
 
-def compile_region(graph: Graph, width: int = 0) -> Kernel | None:
-    """The kernel of a region graph, None if it is not one. `width`: of vectors in bits, 0 the machine's.
+def compile_region(graph: Graph, width: int = 0, given: Sequence[tuple[int, ...]] | None = None) -> Kernel | None:
+    """The kernel of a region graph, None if it is not one. `width`: of vectors in bits, 0 the machine's. `given`: bytes between the elements
+    of each input along its axes, if they are not in C order; then only `apart` may be called.
 
     A region's inputs broadcast to one shape; its nodes are pointwise, casts, broadcasts, and slices and
     zero paddings along the last axis; its outputs have the full shape, or are sums, maxima or minima of
@@ -86,7 +87,7 @@ def compile_region(graph: Graph, width: int = 0) -> Kernel | None:
     if host is None:
         return None
     try:
-        space = space_of(expand(graph))
+        space = space_of(expand(graph), given)
         a, count = Assembly(4), len(space.places)
         reads, writes = [a.array(k) for k in range(count)], [a.array(count + k) for k in range(len(space.graph.outputs))]
         first, end, low, high = a.counters
