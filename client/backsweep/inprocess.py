@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -67,8 +66,8 @@ class InProcess:
         self._works: dict[Any, Work] = {}
         self._read: dict[Any, tuple[str, ...]] = {}
         self._usage = Usage()
-        self._done: deque[tuple[float, float, int, int]] = deque()
-        """calls not added up yet: when each began and ended, its blocks and workers. To take a lock at each would cost more than this."""
+        self._spent: dict[tuple[int, int], list[float]] = {}
+        """seconds of calls not added up yet, by their blocks and workers. To take a lock at each would cost more than this."""
 
     @property
     def usage(self) -> Usage:
@@ -78,24 +77,24 @@ class InProcess:
     def answering(self, question: Question, give: Give, to: Filed | None = None) -> Answering:
         if to is not None:
             return lambda values, timeout, progress: self._to_file(question, values, give, timeout, progress, to)
-        made: tuple[Ready, int, int] | None = None
-        done, unlimited = self._done, self._threads is None
+        made: tuple[Ready, list[float]] | None = None
+        clock, unlimited = time.monotonic, self._threads is None
 
         def answer(values: Sequence[Array], timeout: float | None, progress: Progress | None) -> list[Any]:
             nonlocal made
-            started = time.monotonic()
+            started = clock()
             stop = never if timeout is None else _until(timeout)
             # Two threads may make it at once; both are equal and either is kept.
             if made is None:
                 made = self._made_ready(question, give, stop)
-            ready, blocks, workers = made
+            ready, spent = made
             if unlimited:
                 results = ready(values, stop, progress)
             else:
                 with self._limited():
                     results = ready(values, stop, progress)
-            done.append((started, time.monotonic(), blocks, workers))
-            if len(done) > MOST_DONE:
+            spent.append(clock() - started)
+            if len(spent) > MOST_DONE:
                 self._add_up()
             return results
 
@@ -110,16 +109,20 @@ class InProcess:
         here = f"{_platform()}; {self._options[0]}; BLAS threads {self._threads or 'as they are'}"
         with nullcontext() if self._threads is None else self._limited():
             answer, blocks = fill(work, question.call(values).values, self._executor, stop, progress, to, here)
-        self._done.append((started, time.monotonic(), blocks, self._executor.lanes))
+        self._spent_on(blocks, self._executor.lanes).append(time.monotonic() - started)
         return give([answer])
+
+    def _spent_on(self, blocks: int, workers: int) -> list[float]:
+        """Where calls of so many blocks on so many workers put their seconds."""
+        return self._spent.setdefault((blocks, workers), [])
 
     def _add_up(self) -> None:
         with self._lock:
-            calls, seconds, all_blocks, most = 0, 0.0, 0, 0
-            while self._done:
-                started, ended, blocks, workers = self._done.popleft()
-                calls, seconds, all_blocks, most = calls + 1, seconds + (ended - started), all_blocks + blocks, max(most, workers)
-            self._usage += Usage(calls, seconds, 0, 0, all_blocks, most)
+            for (blocks, workers), spent in list(self._spent.items()):
+                calls = len(spent)
+                if calls:  # meanwhile others append to the list, behind these
+                    self._usage += Usage(calls, sum(spent[:calls]), 0, 0, calls * blocks, workers)
+                    del spent[:calls]
 
     def explain(self, question: Question, values: Sequence[Array], timeout: float | None) -> str:
         from backsweep_engine.execute.spread import Spread
@@ -139,13 +142,13 @@ class InProcess:
     def __reduce__(self) -> tuple[Any, ...]:
         return InProcess, self._options
 
-    def _made_ready(self, question: Question, give: Give, stop: Stop) -> tuple[Ready, int, int]:
-        """What answers, its blocks and its workers."""
+    def _made_ready(self, question: Question, give: Give, stop: Stop) -> tuple[Ready, list[float]]:
+        """What answers, and where its seconds go."""
         work = self._work(question, stop)
         workers = self._executor.lanes if work.plan.sweeps else 1
         with stoppable(stop):
             ready = make_ready(work, self._executor, question.names, question.bound, give, plain=question.plain)
-        return ready, work.plan.promise.blocks, workers
+        return ready, self._spent_on(work.plan.promise.blocks, workers)
 
     def _work(self, question: Question, stop: Stop) -> Work:
         """Plans once per graph, questions and the bound values the plan was shaped by; it depends on nothing else (CONTRACT A4, B3)."""

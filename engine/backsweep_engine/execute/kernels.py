@@ -1,7 +1,7 @@
 """What a program calls for a node: the op's own kernel, or one with its attributes worked out before.
 
 In a loop over small arrays a call costs more than its work. What can be known when the program is made (slices, strides,
-a shape) is known then, small matrices are multiplied by the method that calls BLAS soonest, and thin ones in slices (ops/thin.py). But
+a shape) is known then, small matrices are multiplied by the method that calls BLAS soonest, and others in slices (ops/thin.py). But
 for those, bits are those of the op's kernel.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from math import isfinite
 from operator import itemgetter, methodcaller
 from typing import Any
@@ -17,11 +18,14 @@ import numpy as np
 
 from ..graph import Graph, Node, Type
 from ..ops.op import lookup
-from ..ops.thin import in_slices, rows_of_slice
+from ..ops.thin import in_slices, is_thin, slice_of, small_as_they_stand
 from .executor import Array
 
 SMALL_BYTES = 64 << 10
 """Matrices of at most so many bytes together: `dot` may copy an operand in strides BLAS does not take."""
+
+MUCH = 8192
+"""Elements from which it takes longer to fill an array with zeros than to find out where they are wanted."""
 
 multiply, dot = np.multiply, np.ndarray.dot
 
@@ -36,8 +40,8 @@ def kernel(graph: Graph, node: Node) -> tuple[Callable[..., Any], bool]:
     types = [graph.type_of(ref) for ref in node.operands]
     if node.op == "matmul" and node.types[0].rank == 2 and sum(t.nbytes for t in (*types, *node.types)) <= SMALL_BYTES:
         return dot, True
-    if node.op == "matmul" and (rows := rows_of_slice(*types)) and not _is_square(graph, node):
-        return partial(in_slices, rows=rows), True
+    if node.op == "matmul" and any(sliced := slice_of(*types)) and (is_thin(*types) or small_as_they_stand()) and not _is_square(graph, node):
+        return partial(in_slices, rows=sliced[0], columns=sliced[1]), True
     if node.op == "scale" and node.types[0].nbytes <= SMALL_BYTES:
         return _scale if node.types[0].rank == 1 else _scale_any, True
     if node.op in _READY:
@@ -93,9 +97,15 @@ def _spread(shape: tuple[int, ...], dtype: np.dtype[Any], strides: tuple[int, ..
 def _pad(types: Sequence[Type], type: Type, low: Sequence[int], high: Sequence[int], interior: Sequence[int]) -> Callable[..., Any]:
     step = [k + 1 for k in interior]
     place: Any = (*[slice(a, a + max(0, n - 1) * k + 1 if n else a, k) for a, n, k in zip(low, types[0].shape, step, strict=True)], ...)
+    edges: list[Any] = [...]
+    if type.size > MUCH and not any(interior) and min((*low, *high)) >= 0:
+        # Only what the operand does not fill: before and behind it along each axis, where it is along those before.
+        sides = [(place[:a], side) for a in range(type.rank) for side in (slice(0, low[a]), slice(low[a] + types[0].shape[a], type.shape[a]))]
+        edges = [(*before, side, ...) for before, side in sides if side.start < side.stop]
 
     def pad(x: Array, out: Array) -> None:
-        out.fill(0)
+        for edge in edges:
+            out[edge] = 0
         out[place] = x
 
     return pad
@@ -108,3 +118,34 @@ _READY: dict[str, Callable[..., Callable[..., Any]]] = {
     "broadcast": _broadcast,
     "pad": _pad,
 }
+
+
+def completed(graph: Graph, node: Node, there: Sequence[bool]) -> tuple[list[int], Callable[..., None]]:
+    """What is left to do of a pad or concat along the first axis, parts of which are `there`: for which operands, and how."""
+    if node.op == "pad":
+        low, rows = dict(node.attributes)["low"][0], graph.type_of(node.operands[0]).shape[0]
+        edges = [slice(*edge) for edge in ((0, low), (low + rows, node.types[0].shape[0])) if edge[0] < edge[1]]
+
+        def framed(out: Array) -> None:
+            for edge in edges:
+                out[edge].fill(0)
+
+        return [], framed
+    ends = [0, *accumulate(graph.type_of(ref).shape[0] for ref in node.operands)]
+    rest = [k for k, t in enumerate(there) if not t]
+
+    def filled(*given: Array) -> None:
+        *x, out = given
+        for k, part in zip(rest, x, strict=True):
+            out[ends[k] : ends[k + 1]] = part
+
+    return rest, filled
+
+
+def put(x: Array, out: Array) -> None:
+    np.copyto(out, x)
+
+
+def reshaped(x: Array, out: Array) -> None:
+    """A reshape that cannot be a view: the elements in C order into a contiguous place."""
+    np.copyto(out.reshape(x.shape), x)

@@ -16,10 +16,11 @@ from ..graph import Graph, Node, Ref
 from ..ops.op import Structured, lookup
 from ..transforms.rewrite import as_tuple
 from .executor import Array
+from .norms import MANY, sum_of_squares
 from .program import alone
 
-FEW, MANY = 16, 8192
-"""Up to so many entries are added up faster as Python's numbers than by BLAS; beyond so many BLAS would start threads, which cost more than they save."""
+FEW = 16
+"""Up to so many entries are added up faster as Python's numbers than by BLAS."""
 
 
 def look(dtype: np.dtype[Any], size: int) -> Callable[[Array], bool]:
@@ -33,11 +34,11 @@ def look(dtype: np.dtype[Any], size: int) -> Callable[[Array], bool]:
         return lambda array: isfinite(sum((array if array.ndim == 1 else array.reshape(-1)).tolist())) or _all_finite(array)
     if size <= MANY:
         return lambda array: isfinite(vdot(array, array)) or _all_finite(array)
+    squares = sum_of_squares(size)
 
     def in_parts(array: Array) -> bool:
-        flat = array.reshape(-1)
-        parts = [flat[at : at + MANY] for at in range(0, size, MANY)]
-        return isfinite(sum([float(vdot(part, part)) for part in parts])) or _all_finite(array)
+        with np.errstate(all="ignore"):
+            return isfinite(squares(array)) or _all_finite(array)
 
     return in_parts
 

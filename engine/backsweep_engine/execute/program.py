@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, cast
@@ -24,35 +24,42 @@ from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Structured, lookup
 from ..plan.cost import costs
 from ..plan.loops import relieved
-from ..plan.memory import Layout, Unit, layout
+from ..plan.memory import Layout, Unit, layout, lies_of
 from ..plan.plan import Tier
-from ..plan.regions import TILE
+from ..plan.regions import FINE, TILE, TILES, Grain, Region
 from ..plan.scalars import scalar_graph
+from ..plan.strips import stripped
 from ..stopping import paced, stoppable
 from ..transforms.expand import expand
 from .executor import Array, Finite, Once, Run, Stop, never
-from .kernels import kernel
+from .kernels import completed, kernel, put, reshaped
 from .native.loop import CompiledLoop
 from .native.parts import FINITE, Falling, loop_code, region_code, summed, whole_code
+from .norms import bounding, factors_of
 from .scalars import Straight, straight
-from .source import halt, place_in, place_of
+from .source import Place, halt, place_in, place_of
 from .structured import Runner, runner
 from .tiles import FLOPS_BETWEEN_STOPS, Tiled
-from .workspace import LARGE_RESULTS, Pool, keep_freed_memory
+from .workspace import LARGE_RESULTS, LARGE_TEMPORARIES, Pool, keep_freed_memory
 from .written import Bind, Step, written
 
 STEP_FLOPS = 2000
 """What entering a kernel takes the time of: stop() is asked between many small ones too."""
+
+SMALL_CHANGE = 64 << 10
+"""Bytes by which compiled code may pass the promise, as what NumPy allocates besides arrays does: smaller regions keep a vector or two longer."""
+
+UNKNOWN: Finite = frozenset()
 
 
 class Program:
     """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
 
     It holds the graph's nodes but not the graph, by which `program_of` remembers it. `loops_whole`: whether loops are run as they
-    stand, not relieved; None: where all of them are compiled.
+    stand, not relieved; None: where all of them are compiled. `grain`: of its regions, None: as suits the tier.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False, grain: Grain | None = None) -> None:
         graph = expand(graph)
         promised = layout(graph)
         watched = [k for k, type in enumerate(graph.output_types) if tier is Tier.NATIVE and type.is_float and type.size > TILE]
@@ -61,12 +68,18 @@ class Program:
         self._whole = whole_code(summed(graph, watched) if watched else graph, tier, promised.arena_bytes + promised.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
-        codes = _loop_codes(graph, self._tier)
+        codes = {} if loops_whole is False else _loop_codes(graph, self._tier, arrays=False)
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
-        self.layout: Layout = layout(graph, True) if self._loops_whole else promised
-        if not self._loops_whole and relieved(graph) is not graph:
-            graph = relieved(graph)
-            codes = _loop_codes(graph, self._tier)
+        if grain is None:
+            fine = self._tier is Tier.NATIVE and layout(graph, self._loops_whole, FINE).peak_bytes <= promised.peak_bytes + SMALL_CHANGE
+            grain = FINE if fine else TILES
+        self._grain = grain if self._tier is Tier.NATIVE else TILES
+        self.layout: Layout = layout(graph, self._loops_whole, self._grain)
+        runs = graph if self._loops_whole else relieved(graph)
+        strips = stripped(runs)
+        if not self._loops_whole or strips is not None:
+            graph = runs if strips is None else strips.graph
+            codes = _loop_codes(graph, self._tier, not self._loops_whole, frozenset() if strips is None else strips.loops)
         self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
@@ -79,6 +92,8 @@ class Program:
         self._fixed: list[Step] = []
         """views of the arena and of constants: made once per workspace"""
         self._steps: list[Step] = []
+        self._bounds: list[tuple[int, int, Step]] = []
+        """of outputs that are judged by norms: which, how many steps are before, and the step that bounds it"""
         self._runners: list[tuple[Runner, tuple[int, int]]] = []
         self._programs: dict[str, Program] = {}
         self._lay_out(graph)
@@ -86,8 +101,8 @@ class Program:
         self._straight: Straight | None = None if numbers is None else straight(graph, numbers)()
         """on Python's numbers: no memory, and nothing of NumPy's that could warn"""
         self._runs = 0
-        self._pool = Pool(self.layout.arena_bytes)
-        if sum(t.nbytes for t in graph.output_types) >= LARGE_RESULTS:
+        self._pool = Pool(self.layout.arena_bytes, len(self._bounds))
+        if sum(t.nbytes for t in graph.output_types) >= LARGE_RESULTS or self.layout.temporary_bytes >= LARGE_TEMPORARIES:
             keep_freed_memory()
 
     def _slot(self, ref: Ref) -> int:
@@ -117,22 +132,37 @@ class Program:
             ask = step.form == "runner" or flops > FLOPS_BETWEEN_STOPS
             flops = 0 if ask else flops
             self._steps.append(step._replace(ask=True) if ask else step)
+            self._bound(graph, unit.nodes[0], step.place)
         given = {k: slot for slot, k in self._results.items()}
         for k, ref in enumerate(graph.outputs):
             if k not in given:
                 slot = self._results_slot(k)
-                self._steps.append(Step("ufunc", _put, (self._slot(ref),), (slot,), place_of(graph.nodes[ref.node])))
+                self._steps.append(Step("ufunc", put, (self._slot(ref),), (slot,), place_of(graph.nodes[ref.node])))
                 self._results[slot] = k
+
+    def _bound(self, graph: Graph, node: int, place: Place) -> None:
+        """Notes the step that bounds what the node, the last one laid out, gives: its factors are there, and nobody else has their places yet."""
+        factors = factors_of(graph, Ref(node), self.layout.contiguous) if Ref(node) in graph.outputs else None
+        if factors is not None:
+            slots = tuple([self._slot(ref) for ref in factors])
+            step = Step("ufunc", bounding(graph, *factors), slots, (self._mark_slot(len(self._bounds)),), place)
+            self._bounds.append((graph.outputs.index(Ref(node)), len(self._steps), step))
 
     def _results_slot(self, k: int) -> int:
         """A slot of its own for an output that is copied."""
         return self._first[-1] + k
 
+    def _mark_slot(self, k: int) -> int:
+        """The slot of a bound, behind those."""
+        return self._results_slot(len(self._outs)) + k
+
     def _step(self, graph: Graph, unit: Unit) -> Step:
         node = graph.nodes[unit.nodes[0]]
         if unit.region is not None and unit.tiles is not None:
             tiled = Tiled(unit.region.graph, unit.tiles)
-            code = region_code(unit.region.graph, self._tier)
+            lies = [lies_of(graph, ref, self.layout) for ref in unit.region.inputs]
+            known = None if None in lies else [strides for strides in lies if strides is not None]
+            code = region_code(unit.region.graph, self._tier, known, self._written_over(unit.region))
             self._runners.append((Falling(code, tiled) if code else tiled, unit.scratch))
             slots = [tuple([self._slot(ref) for ref in refs]) for refs in (unit.region.inputs, unit.region.outputs)]
             return Step("runner", len(self._runners) - 1, slots[0], slots[1], place_of(node)._replace(inside=True))
@@ -149,12 +179,18 @@ class Program:
             self._runners.append((_Contiguous(part, contiguous), unit.scratch))
             return Step("runner", len(self._runners) - 1, operands, results, place_of(node, structured=True))
         if self.layout.copied[i]:
-            return Step("ufunc", _reshaped, operands, results, place_of(node))
+            return Step("ufunc", reshaped, operands, results, place_of(node))
         if self.layout.hosted and any(self._is_part(ref, i) for ref in node.operands):
-            rest, call = _completed(graph, node, [self._is_part(ref, i) for ref in node.operands])
+            rest, call = completed(graph, node, [self._is_part(ref, i) for ref in node.operands])
             return Step("ufunc", call, tuple([operands[k] for k in rest]), results, place_of(node))
         call, positional = kernel(graph, node)
         return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
+
+    def _written_over(self, region: Region) -> dict[int, int]:
+        """The inputs whose places outputs have, and which. What is read lives, so else they are apart."""
+        layout, places = self.layout, {self.layout.place[ref]: k for k, ref in enumerate(region.outputs) if ref in self.layout.place}
+        held = {n: layout.place.get(Ref(layout.root[ref.node])) for n, ref in enumerate(region.inputs)}
+        return {n: places[at] for n, at in held.items() if at is not None and at in places}
 
     def _is_part(self, ref: Ref, whole: int) -> bool:
         """Whether a value was computed straight into its part of a pad or concat."""
@@ -165,7 +201,7 @@ class Program:
         if held.fingerprint not in self._programs:
             # Compiled code is this program's alone, so that it goes with it.
             native = self._tier is Tier.NATIVE
-            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole) if native else program_of(held)
+            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole, self._grain) if native else program_of(held)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
@@ -176,20 +212,18 @@ class Program:
         """`run`, all told that does not change from call to call. It holds the program; the program does not hold it."""
         empty, types, watched = np.empty, self._outs, self._watched
         whole, straight, stepped = self._whole, self._straight, self._stepped
-        unknown: Finite = frozenset()
         every = frozenset(range(len(types)))
         alone = types[0] if len(types) == 1 else None
 
         def by_steps(inputs: Sequence[Array], stop: Stop) -> tuple[list[Array], Finite]:
             outs = [empty(*alone)] if alone is not None else [empty(shape, dtype) for shape, dtype in types]
-            stepped(inputs, outs, stop)
-            return outs, unknown
+            return outs, stepped(inputs, outs, stop)
 
         if straight is not None:
 
             def by_numbers(inputs: Sequence[Array], stop: Stop) -> tuple[list[Array], Finite]:
                 outs = [empty(*alone)] if alone is not None else [empty(shape, dtype) for shape, dtype in types]
-                return outs, every if straight(inputs, outs, stop) else unknown
+                return outs, every if straight(inputs, outs, stop) else UNKNOWN
 
         if whole is None:
             return by_steps if straight is None else by_numbers
@@ -199,26 +233,29 @@ class Program:
             filled = whole(inputs, outs, stop)
             if not filled:
                 stepped(inputs, outs, stop)
-            return outs, every if filled == FINITE else unknown
+            return outs, every if filled == FINITE else UNKNOWN
 
         def by_watching_code(inputs: Sequence[Array], stop: Stop) -> tuple[list[Array], Finite]:
             outs, sums = [empty(shape, dtype) for shape, dtype in types], [empty((), dtype) for _, dtype in watched]
             if whole(inputs, [*outs, *sums], stop):
                 return outs, frozenset([k for (k, _), total in zip(watched, sums, strict=True) if math.isfinite(total)])
             stepped(inputs, outs, stop)
-            return outs, unknown
+            return outs, UNKNOWN
 
         return by_watching_code if watched else by_code
 
-    def _stepped(self, inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
-        """The steps in a workspace."""
+    def _stepped(self, inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> Finite:
+        """The steps in a workspace, and what is known of the outputs by their bounds."""
         workspace = self._pool.take()
         warm, self._runs = self._runs > 0, 1
         try:
             if workspace.run is None or warm > workspace.warm:
                 with stoppable(stop):
-                    workspace.run, workspace.warm = self.bind(workspace.memory, warm), warm
+                    workspace.run, workspace.warm = self.bind(workspace.memory, warm, workspace.marks), warm
             workspace.context.run(workspace.run, inputs, outs, stop)
+            if not self._bounds:
+                return UNKNOWN
+            return frozenset([k for (k, _, _), mark in zip(self._bounds, workspace.marks.tolist(), strict=True) if math.isfinite(mark)])
         except Error as error:
             raise _located(error) from None
         except MemoryError:
@@ -230,11 +267,14 @@ class Program:
         finally:
             self._pool.give_back(workspace)
 
-    def bind(self, memory: Array, warm: bool = True) -> Run:
-        """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time."""
+    def bind(self, memory: Array, warm: bool = True, marks: Array | None = None) -> Run:
+        """The function on inputs and outputs that works in this memory, `layout.arena_bytes` of it. One call at a time.
+
+        `marks`: where the bounds of outputs go, for whoever reads them.
+        """
         if self._straight is not None:
             return cast("Run", self._straight)  # that it returns something need not concern anybody
-        values: list[Any] = [None] * (self._results_slot(len(self._outs)))
+        values: list[Any] = [None] * self._mark_slot(len(self._bounds))
         for slot, array in self.constants.items():
             values[slot] = array
         for slot, at, type in paced(self._views):
@@ -243,14 +283,18 @@ class Program:
             for step in self._fixed:
                 values[step.results[0]] = step.call(*[values[slot] for slot in step.operands])
         bound = [part.bind(memory[at : at + size], warm) for part, (at, size) in self._runners]
+        if marks is not None:
+            for k in range(len(self._bounds)):
+                values[self._mark_slot(k)] = marks[k : k + 1]
+        bounded = marks is not None and bool(self._bounds)
         if not warm:
-            return self._interpreter(values, bound)
-        return self._written(values, bound)
+            return self._interpreter(self._bounded if bounded else self._steps, values, bound)
+        return (self._written_bounded if bounded else self._written)(values, bound)
 
-    def _interpreter(self, ready: Sequence[Any], bound: Sequence[Run]) -> Run:
+    def _interpreter(self, steps: Sequence[Step], ready: Sequence[Any], bound: Sequence[Run]) -> Run:
         """The steps one by one, for the call that would not wait for generated code."""
         # Without self, which holds the workspace that holds this: memory must go when the program does, not when the collector comes.
-        arity, given_out, steps = self._arity, self._results, self._steps
+        arity, given_out = self._arity, self._results
 
         def interpreted(inputs: Sequence[Array], outs: Sequence[Array], stop: Stop) -> None:
             values = list(ready)
@@ -273,15 +317,30 @@ class Program:
         return interpreted
 
     @cached_property
+    def _bounded(self) -> list[Step]:
+        """The steps with those that bound outputs."""
+        steps = list(self._steps)
+        for _, before, step in reversed(self._bounds):
+            steps.insert(before, step)
+        return steps
+
+    @cached_property
     def _written(self) -> Bind:
+        return self._as_code(self._steps)
+
+    @cached_property
+    def _written_bounded(self) -> Bind:
+        return self._as_code(self._bounded)
+
+    def _as_code(self, steps: Sequence[Step]) -> Bind:
         standing = {slot for slot, _, _ in self._views} | set(self.constants) | {step.results[0] for step in self._fixed}
-        return written(self._steps, self._arity, self._results, standing)
+        return written(steps, self._arity, self._results, standing | {self._mark_slot(k) for k in range(len(self._bounds))})
 
 
-def _loop_codes(graph: Graph, tier: Tier) -> dict[int, CompiledLoop | None]:
-    """The loops of a graph, by node, and their code."""
-    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
-    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
+def _loop_codes(graph: Graph, tier: Tier, arrays: bool, strips: frozenset[int] = frozenset()) -> dict[int, CompiledLoop | None]:
+    """The loops of a graph but those over strips, by node, and their code. `arrays`: whether on arrays too, which is for loops that are relieved."""
+    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop") and i not in strips]
+    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier, arrays) for i, node in loops}
 
 
 def _located(error: Error) -> Error:
@@ -307,37 +366,6 @@ class _Contiguous(NamedTuple):
             run([a if k else np.asarray(a, order="C") for a, k in zip(x, known, strict=True)], outs, stop)
 
         return copied
-
-
-def _completed(graph: Graph, node: Node, there: Sequence[bool]) -> tuple[list[int], Callable[..., None]]:
-    """What is left to do of a pad or concat along the first axis, parts of which are `there`: for which operands, and how."""
-    if node.op == "pad":
-        low, rows = dict(node.attributes)["low"][0], graph.type_of(node.operands[0]).shape[0]
-        edges = [slice(*edge) for edge in ((0, low), (low + rows, node.types[0].shape[0])) if edge[0] < edge[1]]
-
-        def framed(out: Array) -> None:
-            for edge in edges:
-                out[edge].fill(0)
-
-        return [], framed
-    ends = [0, *accumulate(graph.type_of(ref).shape[0] for ref in node.operands)]
-    rest = [k for k, t in enumerate(there) if not t]
-
-    def filled(*given: Array) -> None:
-        *x, out = given
-        for k, part in zip(rest, x, strict=True):
-            out[ends[k] : ends[k + 1]] = part
-
-    return rest, filled
-
-
-def _put(x: Array, out: Array) -> None:
-    np.copyto(out, x)
-
-
-def _reshaped(x: Array, out: Array) -> None:
-    """A reshape that cannot be a view: the elements in C order into a contiguous place."""
-    np.copyto(out.reshape(x.shape), x)
 
 
 _programs: dict[int, Program] = {}

@@ -22,6 +22,9 @@ MAX_POOLED_BYTES = 256 << 20
 LARGE_RESULTS = 1 << 20
 """Bytes of results from which it matters that the memory of earlier ones is there."""
 
+LARGE_TEMPORARIES = 128 << 10
+"""The same of what a kernel allocates and frees in every call: from here on glibc asks the system for each, until it is taught."""
+
 
 @functools.cache
 def keep_freed_memory() -> None:
@@ -36,10 +39,14 @@ def keep_freed_memory() -> None:
 
 @dataclass(slots=True)
 class Workspace:
-    """What one running call has to itself: memory, the function bound to it, and a context with NumPy's warnings off."""
+    """What one running call has to itself: memory, the function bound to it, and a context with NumPy's warnings off.
+
+    `marks`: what `run` leaves beside the outputs, a number for each bound of one (norms.py).
+    """
 
     memory: Array
     context: contextvars.Context
+    marks: Array
     run: Run | None = None
     warm: bool = False
 
@@ -50,8 +57,9 @@ class Pool:
     _lock = threading.Lock()
     _kept_bytes = 0
 
-    def __init__(self, nbytes: int) -> None:
+    def __init__(self, nbytes: int, marks: int = 0) -> None:
         self._nbytes = nbytes
+        self._marks = marks
         self._idle: list[Workspace] = []
 
     def take(self) -> Workspace:
@@ -66,7 +74,7 @@ class Pool:
         # A context of its own is entered three times as fast as np.errstate.
         context = contextvars.Context()
         context.run(np.seterr, all="ignore")
-        return Workspace(block[start : start + self._nbytes], context)
+        return Workspace(block[start : start + self._nbytes], context, np.empty(self._marks))
 
     def give_back(self, workspace: Workspace) -> None:
         if Pool._kept_bytes <= MAX_POOLED_BYTES:

@@ -32,7 +32,7 @@ from .op import (
 from .pieces import cut
 from .shape import normal_axes, permute, reshape, swapaxes
 from .term import Term
-from .thin import rows_of_slice
+from .thin import LINE, slice_of
 
 Array = Any
 Ints = tuple[int, ...]
@@ -238,9 +238,10 @@ def _matmul_batch(mask: tuple[bool, ...], a: Term, b: Term) -> Term:
 
 
 def _matmul_cost(types: tuple[Type, ...], results: tuple[Type, ...]) -> Cost:
-    # No copies but of a thin product: BLAS takes transposed operands, and where it cannot take the strides NumPy loops itself.
-    copies = types[1].nbytes if rows_of_slice(*types) else 0
-    return Cost(2 * results[0].size * types[0].shape[-1], sum(t.nbytes for t in types + results), copies=copies)
+    # No copies: BLAS takes transposed operands, and where it cannot take the strides NumPy loops itself. But a product in slices may begin with one.
+    columns = slice_of(*types)[1]
+    workspace = columns * types[1].shape[0] * types[1].dtype.itemsize + LINE if columns else 0
+    return Cost(2 * results[0].size * types[0].shape[-1], sum(t.nbytes for t in types + results), workspace)
 
 
 def _product(a: Term, b: Term) -> Term:

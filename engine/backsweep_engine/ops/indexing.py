@@ -44,6 +44,9 @@ FLOAT64, INT64 = DTYPES["float64"], DTYPES["int64"]
 ADD_AT = 4096
 """Up to so many elements put_add is np.add.at on them one by one."""
 
+FEW = 4096
+"""Up to so many indices NumPy's own check of them is soonest, for which it makes copies."""
+
 
 def _take_infer(types: tuple[Type, ...], axis: int) -> tuple[Type, ...]:
     x, index = types
@@ -143,18 +146,22 @@ def _put_add(x: Array, index: Array, out: Array = None, *, axis: int, size: int)
     if out is None:
         out = np.empty((*x.shape[:axis], size, *x.shape[axis + index.ndim :]), x.dtype)
     out.fill(0)
+    lead, tail = math.prod(x.shape[:axis]), math.prod(x.shape[axis + index.ndim :])
+    few = x.size < ADD_AT
+    if few and lead == tail == 1:
+        try:
+            np.add.at(out.reshape(size), index, x.reshape(index.shape))
+            return out
+        except IndexError:
+            out.fill(0)
     good = in_range(index, size)
     if good is not None:
         x, index = x[(*(slice(None),) * axis, good)], index[good]
-    lead, tail = math.prod(x.shape[:axis]), math.prod(x.shape[axis + index.ndim :])
     if not x.size:
         return out
-    few = x.size < ADD_AT
-    if few and lead == tail == 1:
-        np.add.at(out.reshape(size), index, x.reshape(index.shape))
-        return out
-    index = index.reshape(-1).astype(INT64)
-    index = np.where(index < 0, index + size, index)  # SciPy trusts its indices: none may be negative or too large here
+    index = index.reshape(-1).astype(INT64, copy=False)
+    if index.min() < 0:
+        index = np.where(index < 0, index + size, index)  # SciPy trusts its indices: none may be negative or too large here
     if lead > 1:
         index = (np.arange(lead)[:, None] * size + index).reshape(-1)
     if few:
@@ -240,6 +247,12 @@ def _ravel_index_infer(types: tuple[Type, ...], dims: tuple[int, ...]) -> tuple[
 
 def _ravel_index(*index: Array, out: Array = None, dims: tuple[int, ...]) -> Array:
     out = np.empty(index[0].shape, INT64) if out is None else out
+    if out.size < FEW:
+        try:
+            np.copyto(out, np.ravel_multi_index(index, dims))
+            return out
+        except ValueError:  # some are out of range, or count from the end
+            pass
     out.fill(0)
     outside = np.zeros(out.shape, bool)
     for i, n in zip(index, dims, strict=True):
@@ -258,7 +271,7 @@ register(
         apply=_ravel_index,
         derivative=Zero(),
         batch=lifted(lambda *index, dims: call("ravel_index", *index, dims=dims)),
-        cost=elementwise_cost(6, masks=4),
+        cost=elementwise_cost(6, masks=8),
         examples=(Example((Type(INT64, (4,)), Type(INT64, (4,))), {"dims": (3, 5)}),),
         arity=None,
         attributes={"dims": Kind.INTS},

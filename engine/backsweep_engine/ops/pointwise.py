@@ -288,7 +288,8 @@ def one_where(condition: Term, like: Term) -> Term:
     return condition.astype(like.dtype)
 
 
-pointwise("relu", _relu, lambda y, x: (one_where(x > 0, x),), kinks="at 0 the derivative is 0", summary="max(x, 0)", public=True)
+# By y, which the next layer keeps anyway, rather than x: both are above 0 at once.
+pointwise("relu", _relu, lambda y, x: (one_where(y > 0, x),), kinks="at 0 the derivative is 0", summary="max(x, 0)", public=True)
 pointwise("abs", np.absolute, lambda y, x: (np.sign(x),), dtypes=NUMBERS, kinks="at 0 the derivative is 0")
 pointwise("sign", np.sign, None, dtypes=NUMBERS)
 

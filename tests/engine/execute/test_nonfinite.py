@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from backsweep_engine.execute.nonfinite import FEW, MANY, is_finite
+from backsweep_engine.execute.nonfinite import FEW, is_finite
+from backsweep_engine.execute.norms import MANY
 
 SIZES = (0, 1, FEW, FEW + 1, MANY, MANY + 1, 3 * MANY + 5)
 

@@ -1,16 +1,21 @@
-"""Thin products in slices of rows, against sums by the definition in higher precision."""
+"""Products in slices of rows, against sums by the definition in higher precision."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import threadpoolctl
 
+from backsweep_engine.execute import kernels
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Type
-from backsweep_engine.ops.thin import FEWEST, SLICE, in_slices, rows_of_slice
+from backsweep_engine.ops.thin import FEWEST, LINE, PANEL, SLICE, in_slices, slice_of, small_as_they_stand
 from support.graphs import F64, build
 
 FLOAT64 = DTYPES["float64"]
+
+WITH_AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")
+"""OpenBLAS's names of its kernels for AVX-512, AMD's processors among them."""
 
 SLICED = {
     "few columns between": (250, 10, 1000),
@@ -18,13 +23,19 @@ SLICED = {
     "rows left over": (1009, 10, 250),
     "one column": (4000, 300, 1),
     "a sum of one": (2000, 1, 600),
+    "not thin": (784, 64, 256),
+    "not thin, rows left over": (101, 200, 200),
+    "in panels": (512, 784, 256),
+    "in panels, rows and columns left over": (261, 500, 200),
 }
 WHOLE = {
     "small": (100, 10, 100),
-    "not thin": (1000, 64, 1000),
+    "not thin and much to be used again": (1000, 64, 1000),
     "few rows": (10, 1000, 250),
     "slices of too few rows": (1000, 20, 20_000),
     "of nothing": (1000, 0, 2000),
+    "too few rows for panels": (200, 784, 256),
+    "too many panels": (512, 784, 300),
 }
 
 
@@ -33,17 +44,22 @@ def _types(m: int, k: int, n: int) -> tuple[Type, Type]:
 
 
 @pytest.mark.parametrize("name", SLICED)
-@pytest.mark.parametrize("layout", ["as it lies", "a transposed", "b transposed"])
+@pytest.mark.parametrize("layout", ["as it lies", "a transposed", "b transposed", "b not on a line"])
 def test_a_product_in_slices_is_the_product(name: str, layout: str) -> None:
     m, k, n = SLICED[name]
-    rows = rows_of_slice(*_types(m, k, n))
-    assert FEWEST <= rows < m and rows * k * n <= SLICE
+    rows, columns = slice_of(*_types(m, k, n))
+    assert FEWEST <= rows < m and rows * k * columns <= 2 * SLICE
+    assert (columns == PANEL) == ("panels" in name) or columns == n
     random = np.random.default_rng(0)
     a, b = random.normal(size=(m, k)), random.normal(size=(k, n))
     a = np.asfortranarray(a) if layout == "a transposed" else a
     b = np.asfortranarray(b) if layout == "b transposed" else b
+    if layout == "b not on a line":
+        memory = np.empty(b.size + LINE // 8)
+        memory = memory[(-memory.ctypes.data % LINE) // 8 + 1 :][: b.size]
+        b, memory[:] = memory.reshape(k, n), b.ravel()
     out = np.full((m, n), np.nan)
-    in_slices(a, b, out, rows)
+    in_slices(a, b, out, rows, columns)
     wanted = a.astype(np.longdouble) @ b.astype(np.longdouble)
     bound = k * np.finfo(np.float64).eps * (np.abs(a) @ np.abs(b))
     assert np.all(np.abs(out - wanted) <= bound)
@@ -51,12 +67,42 @@ def test_a_product_in_slices_is_the_product(name: str, layout: str) -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_other_products_are_computed_at_once(name: str) -> None:
-    assert rows_of_slice(*_types(*WHOLE[name])) == 0
+    assert slice_of(*_types(*WHOLE[name])) == (0, 0)
 
 
 def test_of_other_types_too() -> None:
-    assert rows_of_slice(*[Type(DTYPES["float32"], t.shape) for t in _types(*SLICED["few columns"])]) == 0
-    assert rows_of_slice(*[Type(FLOAT64, (3, *t.shape)) for t in _types(*SLICED["few columns"])]) == 0
+    assert slice_of(*[Type(DTYPES["float32"], t.shape) for t in _types(*SLICED["few columns"])]) == (0, 0)
+    assert slice_of(*[Type(FLOAT64, (3, *t.shape)) for t in _types(*SLICED["few columns"])]) == (0, 0)
+
+
+def test_where_a_factor_begins_does_not_decide_bits() -> None:
+    random = np.random.default_rng(0)
+    a, memory = random.normal(size=(784, 64)), np.empty(64 * 256 + LINE // 8)
+    first = (-memory.ctypes.data % LINE) // 8
+    results = []
+    for at in (first, first + 1, first + 2):
+        b = memory[at : at + 64 * 256].reshape(64, 256)
+        b[:] = np.random.default_rng(1).normal(size=(64, 256))
+        results.append(np.empty((784, 256)))
+        in_slices(a, b, results[-1], *slice_of(*_types(784, 64, 256)))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_only_thin_products_are_sliced_where_small_ones_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for small in (True, False):
+        monkeypatch.setattr(kernels, "small_as_they_stand", lambda small=small: small)
+        for k, sliced in ((64, small), (32, True)):
+            graph = build(lambda x, y: x @ y, x=F64[784, k], y=F64[k, 256])
+            call, positional = kernels.kernel(graph, graph.nodes[-1])
+            assert positional and (call is not np.matmul) == sliced
+
+
+def test_which_blas_packs_small_products_is_told_as_the_library_itself_tells_it() -> None:
+    loaded = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas" and "numpy" in lib["filepath"]]
+    if not loaded:
+        pytest.skip("NumPy brought no BLAS of its own")
+    assert small_as_they_stand() == all(lib["internal_api"] == "openblas" and lib["architecture"] in WITH_AVX512 for lib in loaded)
 
 
 def test_a_matrix_times_itself_is_symmetric_to_the_last_bit() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
-import scipy.special  # noqa: F401  # kernels import it when first run: that is no temporary of theirs
+import scipy.sparse
+import scipy.special  # noqa: F401  # kernels import them when first run: that is no temporary of theirs
 
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Graph, Type
@@ -160,6 +161,7 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     "several results": lambda: build(several_results, x=F64[200, 200]),
     "products": lambda: build(lambda x: np.sum(x @ x.T @ x), x=F64[300, 300]),
     "a thin product of a transposed factor": lambda: build(lambda x, y: x @ y.T, x=F64[200, 20], y=F64[3000, 20]),
+    "a product in slices of a factor that begins anywhere": lambda: build(lambda x, y: x @ y, x=F64[3000, 200], y=F64[200, 200]),
     "softmax": lambda: build(lambda x: np.sum(np.exp(x - x.max(1, keepdims=True)) * np.maximum(x, 0)), x=F64[300, 300]),
     "batched hvp": lambda: batch(derive.hvp(named("network"), [0]), [False] * 4 + [True], 2000),
     "batched gradient": lambda: batch(derive.gradient(named("pieces"), [0]), [True], 10_000),
