@@ -11,6 +11,8 @@ BENCH_PYTHON := .venv-bench/bin/python
 # Another project's paths would be imported before ours.
 unexport PYTHONPATH
 unexport PYTHONHOME
+# The tests start some hundred processes; each would compile what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 # The test of the generated code generates it again with this Python.
 export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)
 
@@ -28,11 +30,11 @@ demo: venv ## a real model through a real server: make demo ARGS="--executor loc
 demo-fault: venv ## a worker of the demo killed in front of you, and what becomes of the answer
 	@$(BIN)/backsweep demo --fault
 
-test: lint venv-proto ## lint and every test that is not slow, about seven minutes on two cores
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
+test: lint venv-proto ## lint and every test that is not slow, four minutes on two cores
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint venv-proto ## lint and every test
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 fault-report: venv ## what is done to a running job and what becomes of it, six minutes: make fault-report ARGS="node GCS"
 	@cd tests && ../$(BIN)/python -m fault $(ARGS)

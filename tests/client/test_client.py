@@ -17,6 +17,7 @@ import pytest
 
 import backsweep as bs
 from support.server import Server, free_port, serving
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -215,23 +216,19 @@ import functools, signal, numpy as np, backsweep as bs
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with bs.connect({server.address!r}) as service:
     f = service.submit(lambda x: np.tanh(functools.reduce(np.matmul, [x] * 40)), x=bs.float64[60, 60])  # many seconds of work
-    print("asking", flush=True)
-    f.jacobian(np.ones((60, 60)), block=1)
+    f.jacobian(np.ones((60, 60)), block=1, progress=lambda done, total: print("under way", flush=True))
 """
+    before = server.log().count("Run CANCELLED")
     child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        assert child.stdout is not None and child.stdout.readline() == "asking\n"
-        time.sleep(1.0)
+        assert child.stdout is not None and child.stdout.readline() == "under way\n"
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=20)
     finally:
         child.kill()
         child.wait()
     assert child.returncode != 0 and "KeyboardInterrupt" in errors
-    end = time.monotonic() + 10
-    while "Run CANCELLED" not in server.log() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert "Run CANCELLED" in server.log()
+    assert wait_until(lambda: server.log().count("Run CANCELLED") > before, 10)
 
 
 LIGHT = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tracemalloc
 from typing import Any
 
@@ -132,7 +131,6 @@ def test_the_promise_is_of_the_tape_not_of_the_trips_allowed_and_is_kept() -> No
     assert 2 * 317 * carry < layout(expand(reverse)).peak_bytes < 4.5 * 317 * carry
     x, r = RNG.normal(size=n), 0.98
     program = Program(reverse)
-    gc.collect()
     tracemalloc.start()
     by_x, by_r = program.run([x, np.array(r)])
     peak = tracemalloc.get_traced_memory()[1]

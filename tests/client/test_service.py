@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import backsweep as bs
 
@@ -269,6 +270,19 @@ def test_work_over_the_budget_is_refused() -> None:
         with pytest.raises(bs.OverBudget) as caught:
             f(np.ones(10_000))
     assert caught.value.op and str(1 << 20) in caught.value.allowed
+
+
+def blas_threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("threads, within", [(None, 2), (1, 1)])
+def test_blas_has_the_threads_of_the_process_unless_the_service_is_given_its_own(threads: int | None, within: int) -> None:
+    seen = []
+    with threadpool_limits(2), bs.local(threads=threads) as service:
+        service.submit(np.sin, x=bs.float64[3]).jacobian(X, block=1, progress=lambda done, total: seen.append(blas_threads()))
+        assert blas_threads() == {2}
+    assert seen and all(found == {within} for found in seen)
 
 
 def test_a_timeout_cancels_the_work(service: bs.Service) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import backsweep as bs
 from support.server import serving
@@ -118,7 +119,7 @@ ASKED: dict[str, Callable[[bs.Service], Any]] = {
 
 @contextmanager
 def _in_process(**options: Any) -> Iterator[bs.Service]:
-    with bs.local(threads=1, **options) as service:
+    with threadpool_limits(2), bs.local(threads=1, **options) as service:  # as in a user's process, whose own BLAS has several
         yield service
 
 

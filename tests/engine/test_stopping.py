@@ -30,22 +30,22 @@ def chain(x: Any, nodes: int = N) -> Any:
     return np.sum(y)
 
 
-def wide(x: Any) -> Any:
-    terms = [np.sin(x * (1 + k / N)) for k in range(N // 3)]
+def wide(x: Any, nodes: int = N) -> Any:
+    terms = [np.sin(x * (1 + k / nodes)) for k in range(nodes // 3)]
     return sum(terms[1:], terms[0])
 
 
 QUERIES: dict[str, tuple[Callable[..., Any], Query, dict[str, Any]]] = {
-    "value": (lambda x: np.sum(wide(x)), Value(), {}),
+    "value": (lambda x, nodes: np.sum(wide(x, nodes)), Value(), {}),
     "gradient": (chain, Gradient(("x",)), {}),
-    "hvp": (lambda x: chain(x, N // 4), Hvp(("x",)), {"seed.0.x": np.ones(3)}),
+    "hvp": (lambda x, nodes: chain(x, nodes // 4), Hvp(("x",)), {"seed.0.x": np.ones(3)}),
     "jacobian": (wide, Jacobian(("x",)), {}),
 }
 
 
-def request(name: str) -> Request:
+def request(name: str, nodes: int) -> Request:
     f, query, seeds = QUERIES[name]
-    graph = build(f, x=F64[3])
+    graph = build(lambda x: f(x, nodes), x=F64[3])
     return Request(graph, {"x": F64[3]}, (Ask(query, {"x": F64[3]} if seeds else {}),))
 
 
@@ -73,12 +73,12 @@ class After:
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_wherever_it_is_stopped_it_ends_there_and_the_next_to_ask_gets_the_same_bits(name: str) -> None:
-    counted = After(10**9)
-    wanted = answered(request(name), name, counted)
+    counted, nodes = After(10**9), N // 2
+    wanted = answered(request(name, nodes), name, counted)
     questions = 10**9 - counted.left
     assert questions > 25, "a question in each of many passes"
     for at in (0, questions // 4, questions // 2, questions - 1):
-        asked, stop = request(name), After(at)
+        asked, stop = request(name, nodes), After(at)
         with pytest.raises(Cancelled):
             answered(asked, name, stop)
         assert stop.left == -1, "it goes on after it was told to stop"
@@ -88,7 +88,7 @@ def test_wherever_it_is_stopped_it_ends_there_and_the_next_to_ask_gets_the_same_
 @pytest.mark.parametrize("name", QUERIES)
 def test_no_work_goes_on_for_long_without_a_question(name: str) -> None:
     """Counted in calls of functions, which are the same on every machine: a pass over N nodes without a question makes more."""
-    asked, most, since = request(name), 0, 0
+    asked, most, since = request(name, N), 0, 0
 
     def count(frame: Any, event: str, argument: Any) -> None:
         nonlocal since

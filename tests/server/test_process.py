@@ -18,7 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from backsweep.v1 import backsweep_pb2 as pb
 from support import blobs, raw
 from support.raw import SECONDS, Asking, asking, floats, read_refusal, refusal
-from support.server import STOP_SECONDS, begin, serving
+from support.server import STOP_SECONDS, Server, begin, serving
+from support.waiting import wait_until
 
 ONE = [raw.binding("x", floats(1e-3, shape=[]))]
 
@@ -79,6 +80,15 @@ def test_health_answers_while_it_computes(ask: Asking) -> None:
     for one in work:
         one.cancel()
     assert sorted(waits)[10] < 0.25, waits
+
+
+def until_at_work(server: Server, start: Callable[[], Any], seconds: float) -> Any:
+    """The call begun, once the server has worked that long since."""
+    before = server.cpu_seconds()
+    pending = start()
+    assert wait_until(lambda: server.cpu_seconds() > before + seconds, 20)
+    assert not pending.done()
+    return pending
 
 
 def idle_upload(ask: Asking, go_on: threading.Event) -> Any:
@@ -162,13 +172,8 @@ def test_a_cancelled_call_stops_its_work_and_the_log_has_one_line_for_each_rpc()
     with serving() as server, asking(server.address) as ask:
         ask.compute(ask.graph(blobs.small()), raw.point(1.0, 2.0, 3.0), raw.gradient())
         refusal(lambda: ask.compute(ask.graph(blobs.small()), [], raw.gradient()))
-        pending = long_compute(ask)
-        time.sleep(0.2)
-        pending.cancel()
-        end = time.monotonic() + 10
-        while "Compute CANCELLED" not in server.log():
-            assert time.monotonic() < end, server.log()
-            time.sleep(0.05)
+        until_at_work(server, lambda: long_compute(ask), 0.2).cancel()
+        assert wait_until(lambda: "Compute CANCELLED" in server.log(), 10), server.log()
         lines = [line.split(" backsweep.server ")[1] for line in server.log().splitlines()]
     assert [line.split(" ")[:2] for line in lines[:5]] == [
         ["Upload", "OK"],
@@ -197,13 +202,8 @@ def test_deriving_a_large_graph_ends_at_the_deadline_and_when_its_client_is_gone
     with serving() as server, asking(server.address) as ask:
         large = pb.ComputeRequest(graph=ask.graph(raw.long_chain(60_000)), bindings=ONE, queries=[raw.gradient()])
         assert refusal(lambda: ask.stub.Compute(large, timeout=1.0)).code == "DEADLINE_EXCEEDED"
-        pending = ask.stub.Compute.future(large, timeout=SECONDS)
-        time.sleep(1.0)
-        pending.cancel()
-        end = time.monotonic() + 10
-        while server.log().count("Compute") < 2:
-            assert time.monotonic() < end, server.log()
-            time.sleep(0.05)
+        until_at_work(server, lambda: ask.stub.Compute.future(large, timeout=SECONDS), 0.8).cancel()
+        assert wait_until(lambda: server.log().count("Compute") == 2, 10), server.log()
         lines = [line.split(" backsweep.server ")[1] for line in server.log().splitlines()]
         # Which of the two an expired call is, its deadline or gRPC's word that it is gone may say first.
         assert [line.split(" ")[0] for line in lines] == ["Upload", "Compute", "Compute"]

@@ -138,9 +138,9 @@ SMOOTH: dict[str, tuple[Domain, ...]] = dict.fromkeys(("floor_divide", "fmod", "
 """Where an op's domain holds kinks that no draw from it would miss, a part without."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One application of an op: an example, perhaps in another dtype."""
+    """One application of an op: an example, perhaps in another dtype. Its attributes have no hash, so it goes by identity."""
 
     op: Op
     types: tuple[Type, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -15,13 +16,18 @@ from .graphs import BOUND
 
 Array = np.ndarray[Any, Any]
 
+_VERIFIED: WeakSet[Graph] = WeakSet()
+"""Graphs are immutable: once is enough."""
+
 
 def run(graph: Graph, *inputs: Any) -> list[Array]:
     """The outputs of the graph, each of the type the graph says.
 
     Inputs are cast safely to the declared types; arrays a function captured when it was built come by themselves.
     """
-    verify(graph)
+    if graph not in _VERIFIED:
+        verify(graph)
+        _VERIFIED.add(graph)
     inputs = (*inputs, *BOUND.get(graph, {}).values())
     assert len(inputs) == graph.arity, f"{len(inputs)} arrays for {graph.arity} inputs {graph.input_names}"
     arrays = []

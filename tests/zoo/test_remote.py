@@ -81,7 +81,7 @@ def remote(server: Server) -> Iterator[bs.Service]:
 
 @pytest.fixture(scope="module")
 def here() -> Iterator[bs.Service]:
-    with bs.local(threads=1) as service:  # as the server
+    with threadpool_limits(2), bs.local(threads=1) as service:  # as the server, in a process whose own BLAS has several
         yield service
 
 

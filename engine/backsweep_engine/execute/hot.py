@@ -23,7 +23,7 @@ from ..graph import Graph
 from ..plan.plan import Plan, Tier
 from .executor import Array, Block, Executor, Finite, Once, Stop, Values
 from .local import of_block
-from .native.machine import machine
+from .native.machine import let_go, machine
 from .program import forget_native, program_of
 
 HOT_CALLS = 16
@@ -236,6 +236,7 @@ def _end(thread: threading.Thread) -> None:
             _waiting.task_done()
     _waiting.put(None)
     thread.join(ENDING_SECONDS)
+    let_go()
 
 
 def _work() -> None:

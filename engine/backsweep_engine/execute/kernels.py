@@ -25,6 +25,9 @@ from .executor import Array
 SMALL_BYTES = 64 << 10
 """Matrices of at most so many bytes together: `dot` may copy an operand in strides BLAS does not take."""
 
+MUCH = 8192
+"""Elements from which it takes longer to fill an array with zeros than to find out where they are wanted."""
+
 multiply, dot = np.multiply, np.ndarray.dot
 
 _NAMED_ONLY = (np.maximum, np.minimum)
@@ -95,9 +98,15 @@ def _spread(shape: tuple[int, ...], dtype: np.dtype[Any], strides: tuple[int, ..
 def _pad(types: Sequence[Type], type: Type, low: Sequence[int], high: Sequence[int], interior: Sequence[int]) -> Callable[..., Any]:
     step = [k + 1 for k in interior]
     place: Any = (*[slice(a, a + max(0, n - 1) * k + 1 if n else a, k) for a, n, k in zip(low, types[0].shape, step, strict=True)], ...)
+    edges: list[Any] = [...]
+    if type.size > MUCH and not any(interior) and min((*low, *high)) >= 0:
+        # Only what the operand does not fill: before and behind it along each axis, where it is along those before.
+        sides = [(place[:a], side) for a in range(type.rank) for side in (slice(0, low[a]), slice(low[a] + types[0].shape[a], type.shape[a]))]
+        edges = [(*before, side, ...) for before, side in sides if side.start < side.stop]
 
     def pad(x: Array, out: Array) -> None:
-        out.fill(0)
+        for edge in edges:
+            out[edge] = 0
         out[place] = x
 
     return pad

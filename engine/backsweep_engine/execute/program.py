@@ -24,10 +24,11 @@ from ..graph import Graph, Node, Ref, Type, results_of
 from ..ops.op import Structured, lookup
 from ..plan.cost import costs
 from ..plan.loops import relieved
-from ..plan.memory import Layout, Unit, layout
+from ..plan.memory import Layout, Unit, layout, lies_of
 from ..plan.plan import Tier
-from ..plan.regions import TILE
+from ..plan.regions import FINE, TILE, TILES, Grain, Region
 from ..plan.scalars import scalar_graph
+from ..plan.strips import stripped
 from ..stopping import paced, stoppable
 from ..transforms.expand import expand
 from .executor import Array, Finite, Once, Run, Stop, never
@@ -45,6 +46,9 @@ from .written import Bind, Step, written
 STEP_FLOPS = 2000
 """What entering a kernel takes the time of: stop() is asked between many small ones too."""
 
+SMALL_CHANGE = 64 << 10
+"""Bytes by which compiled code may pass the promise, as what NumPy allocates besides arrays does: smaller regions keep a vector or two longer."""
+
 UNKNOWN: Finite = frozenset()
 
 
@@ -52,10 +56,10 @@ class Program:
     """`run(inputs, stop)` -> the graph's outputs, as owned C-order arrays.
 
     It holds the graph's nodes but not the graph, by which `program_of` remembers it. `loops_whole`: whether loops are run as they
-    stand, not relieved; None: where all of them are compiled.
+    stand, not relieved; None: where all of them are compiled. `grain`: of its regions, None: as suits the tier.
     """
 
-    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False) -> None:
+    def __init__(self, graph: Graph, tier: Tier = Tier.NUMPY, loops_whole: bool | None = False, grain: Grain | None = None) -> None:
         graph = expand(graph)
         promised = layout(graph)
         watched = [k for k, type in enumerate(graph.output_types) if tier is Tier.NATIVE and type.is_float and type.size > TILE]
@@ -64,12 +68,18 @@ class Program:
         self._whole = whole_code(summed(graph, watched) if watched else graph, tier, promised.arena_bytes + promised.temporary_bytes)
         """the whole graph in one call; its parts are then run only where a loop passes its bound"""
         self._tier = tier if self._whole is None else Tier.NUMPY
-        codes = _loop_codes(graph, self._tier)
+        codes = {} if loops_whole is False else _loop_codes(graph, self._tier, arrays=False)
         self._loops_whole = bool(codes) and all(codes.values()) if loops_whole is None else loops_whole
-        self.layout: Layout = layout(graph, True) if self._loops_whole else promised
-        if not self._loops_whole and relieved(graph) is not graph:
-            graph = relieved(graph)
-            codes = _loop_codes(graph, self._tier)
+        if grain is None:
+            fine = self._tier is Tier.NATIVE and layout(graph, self._loops_whole, FINE).peak_bytes <= promised.peak_bytes + SMALL_CHANGE
+            grain = FINE if fine else TILES
+        self._grain = grain if self._tier is Tier.NATIVE else TILES
+        self.layout: Layout = layout(graph, self._loops_whole, self._grain)
+        runs = graph if self._loops_whole else relieved(graph)
+        strips = stripped(runs)
+        if not self._loops_whole or strips is not None:
+            graph = runs if strips is None else strips.graph
+            codes = _loop_codes(graph, self._tier, not self._loops_whole, frozenset() if strips is None else strips.loops)
         self._loop_codes = codes
         # Every result of every node has a slot; inputs come first and have one each.
         self._first = [0, *accumulate(len(node.types) for node in graph.nodes)]
@@ -150,7 +160,9 @@ class Program:
         node = graph.nodes[unit.nodes[0]]
         if unit.region is not None and unit.tiles is not None:
             tiled = Tiled(unit.region.graph, unit.tiles)
-            code = region_code(unit.region.graph, self._tier)
+            lies = [lies_of(graph, ref, self.layout) for ref in unit.region.inputs]
+            known = None if None in lies else [strides for strides in lies if strides is not None]
+            code = region_code(unit.region.graph, self._tier, known, self._written_over(unit.region))
             self._runners.append((Falling(code, tiled) if code else tiled, unit.scratch))
             slots = [tuple([self._slot(ref) for ref in refs]) for refs in (unit.region.inputs, unit.region.outputs)]
             return Step("runner", len(self._runners) - 1, slots[0], slots[1], place_of(node)._replace(inside=True))
@@ -174,6 +186,12 @@ class Program:
         call, positional = kernel(graph, node)
         return Step("view" if op.view else "ufunc" if positional else "kernel", call, operands, results, place_of(node))
 
+    def _written_over(self, region: Region) -> dict[int, int]:
+        """The inputs whose places outputs have, and which. What is read lives, so else they are apart."""
+        layout, places = self.layout, {self.layout.place[ref]: k for k, ref in enumerate(region.outputs) if ref in self.layout.place}
+        held = {n: layout.place.get(Ref(layout.root[ref.node])) for n, ref in enumerate(region.inputs)}
+        return {n: places[at] for n, at in held.items() if at is not None and at in places}
+
     def _is_part(self, ref: Ref, whole: int) -> bool:
         """Whether a value was computed straight into its part of a pad or concat."""
         return self.layout.hosted.get(ref.node, (-1,))[0] == whole
@@ -183,7 +201,7 @@ class Program:
         if held.fingerprint not in self._programs:
             # Compiled code is this program's alone, so that it goes with it.
             native = self._tier is Tier.NATIVE
-            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole) if native else program_of(held)
+            self._programs[held.fingerprint] = Program(held, self._tier, self._loops_whole, self._grain) if native else program_of(held)
         return self._programs[held.fingerprint]
 
     def run(self, inputs: Sequence[Array], stop: Stop = never) -> list[Array]:
@@ -319,10 +337,10 @@ class Program:
         return written(steps, self._arity, self._results, standing | {self._mark_slot(k) for k in range(len(self._bounds))})
 
 
-def _loop_codes(graph: Graph, tier: Tier) -> dict[int, CompiledLoop | None]:
-    """The loops of a graph, by node, and their code."""
-    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop")]
-    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier) for i, node in loops}
+def _loop_codes(graph: Graph, tier: Tier, arrays: bool, strips: frozenset[int] = frozenset()) -> dict[int, CompiledLoop | None]:
+    """The loops of a graph but those over strips, by node, and their code. `arrays`: whether on arrays too, which is for loops that are relieved."""
+    loops = [(i, node) for i, node in enumerate(graph.nodes) if node.op in ("scan", "while_loop") and i not in strips]
+    return {i: loop_code(node, [graph.type_of(ref) for ref in node.operands], tier, arrays) for i, node in loops}
 
 
 def _located(error: Error) -> Error:

@@ -159,8 +159,9 @@ def _put_add(x: Array, index: Array, out: Array = None, *, axis: int, size: int)
         x, index = x[(*(slice(None),) * axis, good)], index[good]
     if not x.size:
         return out
-    index = index.reshape(-1).astype(INT64)
-    index = np.where(index < 0, index + size, index)  # SciPy trusts its indices: none may be negative or too large here
+    index = index.reshape(-1).astype(INT64, copy=False)
+    if index.min() < 0:
+        index = np.where(index < 0, index + size, index)  # SciPy trusts its indices: none may be negative or too large here
     if lead > 1:
         index = (np.arange(lead)[:, None] * size + index).reshape(-1)
     if few:

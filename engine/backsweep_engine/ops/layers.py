@@ -199,6 +199,7 @@ def _attention_infer(types: tuple[Type, ...], causal: bool, scale: float) -> tup
 
 def _attention(q: Term, k: Term, v: Term, mask: Term | None = None, *, causal: bool, scale: float) -> Term:
     scores = call("matmul", q * scale, swapaxes(k, -1, -2))
+    seeing = mask is None  # then every query sees one key at least, the first
     if mask is not None and mask.dtype != BOOL:
         scores, mask = scores + mask, None
     if causal:
@@ -212,6 +213,8 @@ def _attention(q: Term, k: Term, v: Term, mask: Term | None = None, *, causal: b
     # Far below every score, yet finite: a query that may see nothing gets 0 from the second where, not 0 / 0.
     never = constant(q.builder, float(np.finfo(q.dtype).min) / 2, scores.shape, q.dtype)
     weights = call("softmax", call("where", mask, scores, never), axes=last)
+    if seeing:
+        return call("matmul", weights, v)
     return call("matmul", call("where", mask, weights, constant(q.builder, 0, scores.shape, q.dtype)), v)
 
 

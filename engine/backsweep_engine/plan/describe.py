@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from ..graph import Graph
+from ..ops.op import lookup
 from ..text import summary
+from .loops import relieved
 from .memory import layout
 from .plan import Axis, Plan, Promise, Sweep, Tier
 from .recovery import Form, Recovery
 from .seeds import Coloured, Signs
+from .strips import stripped
 
 _WHAT = {Axis.ROW: "row", Axis.COLUMN: "column", Axis.POINT: "point", Axis.WHOLE: "answer"}
 
 
 def describe(plan: Plan) -> str:
     """Some lines; their form may change between versions."""
-    lines = [f"promise: {promise(plan.promise)}", f"once: {summary(plan.once)}", *_tiles(plan.once)]
+    lines = [f"promise: {promise(plan.promise)}", f"once: {summary(plan.once)}", *_cuts(plan.once)]
     residuals = [(n, t) for n, t in zip(plan.once.output_names, plan.once.output_types, strict=True) if not n.startswith("answer.")]
     if residuals:
         kept = ", ".join(str(t) for _, t in residuals)
@@ -30,8 +33,23 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _cuts(graph: Graph) -> list[str]:
+    """What of a graph runs a part at a time, strips of rows and tiles of elements: part of what shapes its bits."""
+    strips = stripped(relieved(graph))
+    if strips is None:
+        return _tiles(graph)
+    lines = []
+    for i in sorted(strips.loops):
+        attributes = dict(strips.graph.nodes[i].attributes)
+        loop = attributes["body"]
+        ops = sum(not lookup(node.op).view for node in loop.nodes[loop.arity :])
+        lines.append(
+            f"  {_count(ops, 'op')} row by row in {_count(attributes['length'], 'strip')} of {_count(loop.input_types[attributes['carries']].shape[0], 'row')}"
+        )
+    return [*lines, *_tiles(graph)]
+
+
 def _tiles(graph: Graph) -> list[str]:
-    """What of a graph runs fused, in tiles of how many elements: part of what shapes its bits."""
     found = [unit.tiles for unit in layout(graph).units if unit.tiles is not None]
     ops = sum(len(unit.nodes) for unit in layout(graph).units if unit.tiles is not None)
     sizes = ", ".join(map(str, sorted({tiles.elements for tiles in found})))

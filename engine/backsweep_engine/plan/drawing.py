@@ -21,6 +21,7 @@ from ..transforms.fuse import fuse
 from ..transforms.rewrite import inline
 from ..transforms.split import split
 from .cost import graph_cost
+from .frame import frame
 from .memory import layout
 from .plan import Axis, Part, Plan, Promise, Sweep
 from .recovery import Recovery
@@ -117,7 +118,7 @@ class Drawing:
         return values
 
     def plan(self, memory_bytes: int, blocks: Sequence[int], batched: frozenset[str], points: int) -> Plan:
-        once = replace(shift(turn(refine(fuse(_without_inputs(self.builder.build(self.outputs), batched))))), factors=self.factors)
+        once = replace(shift(turn(refine(frame(fuse(_without_inputs(self.builder.build(self.outputs), batched)))))), factors=self.factors)
         held = sum(t.nbytes * (points if n in batched else 1) for n, t in zip(self.graph.input_names, self.graph.input_types, strict=True))
         held += sum(t.type.nbytes * (points if n in batched else 1) for n, t in self.seeds.items())
         for sweep in self.sweeps:

@@ -25,8 +25,9 @@ from ..transforms.remember import remembered
 from .cost import costs, graphs_run, node_cost
 from .finite import finite_body
 from .loops import relieved
-from .regions import Region, regions, units
+from .regions import EVERY, FINE, TILES, Grain, Region, regions, units
 from .scalars import scalar_loop
+from .strips import stripped
 from .tiling import Tiling, may_be_written_over, tiling
 
 ALIGNMENT = 64
@@ -76,14 +77,19 @@ class Layout:
 
 
 @remembered
-def layout(graph: Graph, whole: bool = False) -> Layout:
-    """The layout of an expanded graph, its loops relieved (loops.py); or `whole`, as they stand."""
+def layout(graph: Graph, whole: bool = False, grain: Grain = TILES) -> Layout:
+    """The layout of an expanded graph as it runs: its loops relieved (loops.py) unless they run as they stand (`whole`), large arrays in strips.
+
+    `grain`: of its regions; with EVERY they need no scratch, and nothing is cut.
+    """
     graph = graph if whole else relieved(graph)
+    if grain is not EVERY and (strips := stripped(graph)) is not None:
+        graph = strips.graph
     spent = costs(graph)
     root, copied, contiguous = _roots(graph)
-    found = regions(graph)
+    found = regions(graph, grain)
     by_nodes = {region.nodes: region for region in found}
-    order = _needed(graph, units(graph, found), by_nodes)
+    order = _needed(graph, units(graph, list(by_nodes)), by_nodes)
     result: dict[Ref, int] = {}
     for k, ref in enumerate(graph.outputs):
         if ref.node >= graph.arity and root[ref.node] == ref.node and graph.nodes[ref.node].operands:
@@ -116,15 +122,17 @@ def layout(graph: Graph, whole: bool = False) -> Layout:
         tiles, own = None, 0
         if region is not None:
             tiles = tiling(region.graph, [contiguous[ref.node] for ref in region.inputs])
-            own, needs, written = tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
+            own, needs, written = 0 if grain is EVERY else tiles.scratch_bytes, tiles.temporary_bytes, region.outputs
         else:
             cost = spent[nodes[0] - graph.arity]
             needs, written = cost.workspace, results_of(nodes[0], len(node.types))
-            if cost.copies and not copied[nodes[0]] and not all(contiguous[ref.node] for ref in node.operands):
-                needs += cost.copies
+            if cost.copies and not copied[nodes[0]]:
+                needs += min(cost.copies, sum([graph.type_of(ref).nbytes for ref in node.operands if not contiguous[ref.node]]))
             if node.attributes and (held := graphs_run(node)):
                 usual = finite_body(node)
-                inner = [layout(g, whole) for g in (*held, *([] if usual is None else [usual.graph]))]
+                inner = [layout(g, whole, grain) for g in (*held, *([] if usual is None else [usual.graph]))]
+                if grain is FINE and node.op in ("scan", "while_loop"):  # which may be code itself
+                    inner += [layout(g, True, EVERY) for g in held]
                 own = max([g.arena_bytes for g in inner]) + _carried_bytes(node)
                 needs += max([g.temporary_bytes for g in inner]) + _chunk_bytes(node)
             if not node.operands:
@@ -298,6 +306,23 @@ def _hollow(type: Type) -> Any:
         strides.append(step)
         step *= length
     return as_strided(np.empty((), type.dtype), type.shape, strides[::-1])
+
+
+def lies_of(graph: Graph, ref: Ref, laid: Layout) -> tuple[int, ...] | None:
+    """Bytes between the elements of a value along its axes, as it is run; None where no array in C order is behind it, or in one that is not walked on."""
+    views = []
+    while laid.root[ref.node] != ref.node:
+        views.append(graph.nodes[ref.node])
+        ref = views[-1].operands[0]
+    type = graph.type_of(ref)
+    if not laid.contiguous[ref.node] or type.nbytes >= 2**62:
+        return None
+    x = _hollow(type)
+    for node in reversed(views):
+        apply = lookup(node.op).apply
+        assert apply is not None
+        x = apply(x, **dict(node.attributes))
+    return None if min(x.strides, default=0) < 0 else tuple(x.strides)
 
 
 def _aligned(nbytes: int) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,23 @@ TILE = 16_384
 
 TILE_BYTES = 1 << 20
 """All arrays of a region that are in work at once: about half of a core's L2 cache."""
+
+
+class Grain(NamedTuple):
+    """How small regions may be. `least`: only arrays of more elements make one; `fewest`: nodes of one that is not larger than a tile."""
+
+    least: int
+    fewest: int
+
+
+TILES = Grain(TILE, 2)
+"""For NumPy."""
+
+FINE = Grain(1024, 4)
+"""For compiled code, of which a call costs 1.1 us where NumPy's kernels cost 0.4 each (measured)."""
+
+EVERY = Grain(1, 1)
+"""For code that is entered once for all of a graph: what is elementwise and more than a number."""
 
 SMALLEST_TILE = 2048
 """Below this a kernel's start costs more than the cache saves."""
@@ -58,22 +76,24 @@ class Region:
     graph: Graph
 
 
-def regions(graph: Graph) -> tuple[Region, ...]:
+def regions(graph: Graph, grain: Grain = TILES) -> tuple[Region, ...]:
     """The regions of an expanded graph, in no particular order."""
-    if not any(is_large(node) for node in paced(graph.nodes[graph.arity :])):
+    least = grain.least
+    if not any(is_large(node, least) for node in paced(graph.nodes[graph.arity :])):
         return ()
-    stage = _stages(graph)
+    stage = _stages(graph, least)
     readers: list[list[int]] = [[] for _ in graph.nodes]
     for i in paced(range(graph.arity, len(graph.nodes))):
         for ref in graph.nodes[i].operands:
             readers[ref.node].append(i)
-    _delay(graph, stage, readers)
+    _delay(graph, stage, readers, least)
     groups = []
-    for group in _with_padded_sums(graph, _groups(graph, stage), readers):
+    for group in _with_padded_sums(graph, _groups(graph, stage, least), readers, least):
         for start in range(0, len(group), MAX_NODES):
             part = group[start : start + MAX_NODES]
             within = set(part)
-            if any(ref.node in within for i in part for ref in graph.nodes[i].operands):
+            enough = len(part) >= grain.fewest or any(graph.nodes[i].types[0].size > TILE for i in part)
+            if enough and (grain.fewest == 1 or any(ref.node in within for i in part for ref in graph.nodes[i].operands)):
                 groups.append(part)
     cheap = _cheap(graph, groups)
     again = _made_again(graph, groups, readers, cheap)
@@ -81,11 +101,11 @@ def regions(graph: Graph) -> tuple[Region, ...]:
     return tuple([region for region in found if region.outputs])
 
 
-def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
-    """The nodes in the order they run: alone, or those of a region together. Near the graph's own order."""
+def units(graph: Graph, found: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The nodes in the order they run: alone, or those found to run as one together. Near the graph's own order."""
     if not found:
         return [(i,) for i in range(graph.arity, len(graph.nodes))]
-    unit = {i: region.nodes for region in found for i in region.nodes}
+    unit = {i: nodes for nodes in found for i in nodes}
     members = {i: unit.get(i, (i,)) for i in range(graph.arity, len(graph.nodes))}
     waiting: dict[tuple[int, ...], int] = {}
     after: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
@@ -108,30 +128,30 @@ def units(graph: Graph, found: Sequence[Region]) -> list[tuple[int, ...]]:
     return order
 
 
-def is_large(node: Node) -> bool:
-    return bool(node.operands) and len(node.types) == 1 and node.types[0].size > TILE and lookup(node.op).pointwise
+def is_large(node: Node, least: int = TILE) -> bool:
+    return bool(node.operands) and len(node.types) == 1 and node.types[0].size > least and lookup(node.op).pointwise
 
 
-def _is_reduction(graph: Graph, node: Node) -> bool:
-    return node.op in REDUCTIONS and graph.type_of(node.operands[0]).size > TILE
+def _is_reduction(graph: Graph, node: Node, least: int) -> bool:
+    return node.op in REDUCTIONS and graph.type_of(node.operands[0]).size > least
 
 
-def _stages(graph: Graph) -> list[int]:
+def _stages(graph: Graph, least: int) -> list[int]:
     """For each node the stage it can run in at the earliest."""
-    large = [is_large(node) for node in paced(graph.nodes)]
+    large = [is_large(node, least) for node in paced(graph.nodes)]
     stage = [0] * len(graph.nodes)
     for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
-        shape = node.types[0].shape if large[i] else graph.type_of(node.operands[0]).shape if _is_reduction(graph, node) else None
+        shape = node.types[0].shape if large[i] else graph.type_of(node.operands[0]).shape if _is_reduction(graph, node, least) else None
         for ref in node.operands:
             n = ref.node
             fused = large[n] and shape == graph.nodes[n].types[0].shape
-            leaves = (large[n] or _is_reduction(graph, graph.nodes[n])) and not fused
+            leaves = (large[n] or _is_reduction(graph, graph.nodes[n], least)) and not fused
             stage[i] = max(stage[i], stage[n] + leaves)
     return stage
 
 
-def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> None:
+def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]], least: int) -> None:
     """Nodes that only later regions read are computed there, if their operands live that long anyway.
 
     (1 - y * y, say, which the backward sweep alone reads, where y itself is kept for it.) A node only ever moves to the stage
@@ -149,7 +169,7 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
         n = ref.node
         while n >= graph.arity and graph.nodes[n].operands and lookup(graph.nodes[n].op).view:
             n = graph.nodes[n].operands[0].node
-        return not graph.nodes[n].operands or n in given or graph.nodes[n].types[0].size <= TILE or last[n] >= until
+        return not graph.nodes[n].operands or n in given or graph.nodes[n].types[0].size <= least or last[n] >= until
 
     def moved(i: int, later: int) -> list[int] | None:
         """The node and what is computed for it alone, if what they read of others lives until then."""
@@ -158,7 +178,7 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
             for ref in graph.nodes[n].operands:
                 if ref.node in found or lives(ref, later):
                     continue
-                own = is_large(graph.nodes[ref.node]) and ref.node not in given and all(r in found for r in readers[ref.node])
+                own = is_large(graph.nodes[ref.node], least) and ref.node not in given and all(r in found for r in readers[ref.node])
                 if not own or graph.nodes[ref.node].types[0].shape != graph.nodes[i].types[0].shape or len(found) > MOST_AGAIN:
                     return None
                 found.append(ref.node)
@@ -166,18 +186,18 @@ def _delay(graph: Graph, stage: list[int], readers: Sequence[Sequence[int]]) -> 
 
     for i in paced(range(len(graph.nodes) - 1, graph.arity - 1, -1)):
         node = graph.nodes[i]
-        if i in given or not readers[i] or not is_large(node):
+        if i in given or not readers[i] or not is_large(node, least):
             continue
         shape = node.types[0].shape
         stages = {stage[r] for r in readers[i]}
         later = min(stages)
-        fits = len(stages) == 1 and all(is_large(graph.nodes[r]) and graph.nodes[r].types[0].shape == shape for r in readers[i])
+        fits = len(stages) == 1 and all(is_large(graph.nodes[r], least) and graph.nodes[r].types[0].shape == shape for r in readers[i])
         if fits and later > stage[i]:
             for n in moved(i, later) or ():
                 stage[n] = later
 
 
-def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
+def _groups(graph: Graph, stage: Sequence[int], least: int) -> list[list[int]]:
     """The nodes of one shape and stage, those apart that share neither values nor operands."""
     parent: dict[int, int] = {}
 
@@ -189,11 +209,11 @@ def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
     first_reader: dict[tuple[int, tuple[int, ...], Ref], int] = {}
     for i in paced(range(graph.arity, len(graph.nodes))):
         node = graph.nodes[i]
-        large = is_large(node)
-        if not large and not _is_reduction(graph, node):
+        large = is_large(node, least)
+        if not large and not _is_reduction(graph, node, least):
             continue
         shape = node.types[0].shape if large else graph.type_of(node.operands[0]).shape
-        joined = [ref.node for ref in node.operands if ref.node in parent and is_large(graph.nodes[ref.node]) and stage[ref.node] == stage[i]]
+        joined = [ref.node for ref in node.operands if ref.node in parent and is_large(graph.nodes[ref.node], least) and stage[ref.node] == stage[i]]
         joined = [n for n in joined if graph.nodes[n].types[0].shape == shape]
         if not large and not joined:
             continue  # a reduction of what no region makes
@@ -201,7 +221,7 @@ def _groups(graph: Graph, stage: Sequence[int]) -> list[list[int]]:
         for ref in node.operands:
             if ref.node in joined:
                 parent[root(i)] = root(ref.node)
-            elif graph.type_of(ref).size > TILE and (ref.node < graph.arity or not lookup(graph.nodes[ref.node].op).view):
+            elif graph.type_of(ref).size > least and (ref.node < graph.arity or not lookup(graph.nodes[ref.node].op).view):
                 parent[root(i)] = root(first_reader.setdefault((stage[i], shape, ref), i))
     groups: dict[int, list[int]] = {}
     for i in parent:
@@ -228,7 +248,7 @@ def padded_sums(graph: Graph, nodes: Sequence[int], inner: Container[int]) -> di
     return found
 
 
-def _with_padded_sums(graph: Graph, groups: Sequence[list[int]], readers: Sequence[Sequence[int]]) -> list[list[int]]:
+def _with_padded_sums(graph: Graph, groups: Sequence[list[int]], readers: Sequence[Sequence[int]], least: int) -> list[list[int]]:
     """The groups, with sums of paddings of their own vectors in the group they are of: added up tile by tile where they belong."""
     given = {ref.node for ref in graph.outputs}
     pads = [i for i in range(graph.arity, len(graph.nodes)) if graph.nodes[i].op in ("pad", "add") and len(graph.nodes[i].types[0].shape) == 1]
@@ -236,7 +256,7 @@ def _with_padded_sums(graph: Graph, groups: Sequence[list[int]], readers: Sequen
         return list(groups)
     added: list[list[int]] = []
     for group in groups:
-        sums = padded_sums(graph, pads, {i for i in group if is_large(graph.nodes[i])})
+        sums = padded_sums(graph, pads, {i for i in group if is_large(graph.nodes[i], least)})
         tops = [i for i, (parts, between) in sums.items() if len(parts) > 1 and _alone(i, between, sums, readers, given)]
         own = sorted({n for i in tops for n in (i, *sums[i][1])})
         added.append(own if len(group) + len(own) <= MAX_NODES else [])

@@ -14,6 +14,7 @@ from ..ops.term import Term
 from ..ops.thin import THIN, slice_of
 from ..stopping import paced
 from ..transforms.rewrite import Rewrite
+from .rows import lengths
 
 MUCH = 4
 """The result has at least so many rows and columns for each column of a: the factors are copied."""
@@ -63,20 +64,15 @@ def _fits(graph: Graph, product: Node, node: Node, added: Ref) -> bool:
     if not any(slice_of(a, b)) or a.shape[1] >= THIN or min(a.shape[0], b.shape[1]) < MUCH * a.shape[1]:
         return False
     (m, n), shape = product.types[0].shape, node.types[0].shape
-    lengths = _lengths(graph.type_of(graph.nodes[added.node].operands[0]).shape, len(shape))
-    return (lengths == (*shape[:-1], 1) and shape[-1] == n) or (lengths == (1, *shape[1:]) and shape[0] == m)
-
-
-def _lengths(source: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """The shape that is broadcast, with axes of length 1 in front."""
-    return (1,) * (rank - len(source)) + source
+    stretched = lengths(graph.type_of(graph.nodes[added.node].operands[0]).shape, len(shape))
+    return (stretched == (*shape[:-1], 1) and shape[-1] == n) or (stretched == (1, *shape[1:]) and shape[0] == m)
 
 
 def _shifted(node: Node, added: Term, factors: list[Term]) -> Term:
     (a, b), shape = factors, node.types[0].shape
     (m, _), n = a.shape, b.shape[1]
     source = Term(a.builder, a.builder.nodes[added.ref.node].operands[0])
-    along_rows = _lengths(source.shape, len(shape))[-1] == 1
+    along_rows = lengths(source.shape, len(shape))[-1] == 1
     s = reshape(source, (m, 1) if along_rows else (1, n))
     s = call("negative", s) if node.op == "subtract" else s
     ones = constant(a.builder, 1, (1, n) if along_rows else (m, 1), a.dtype)

@@ -87,7 +87,8 @@ def tiling(graph: Graph, contiguous: Sequence[bool]) -> Tiling:
         sizes.append(8)
     whole = sum(forms[i] == shape for i in operands) + len(graph.outputs) - len(reductions)
     live = 8 * whole + sum(sizes)
-    most = TILE
+    # What is below a tile is for compiled code, which needs no registers; kernels that take its place do with little.
+    most = TILE if math.prod(full) > TILE else SMALLEST_TILE
     while most > SMALLEST_TILE and most * live > TILE_BYTES:
         most //= 2
     axis = next(a for a in range(len(shape)) if math.prod(shape[a + 1 :]) <= most)

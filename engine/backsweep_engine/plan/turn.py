@@ -22,15 +22,19 @@ from ..ops.shape import permute, reshape
 from ..ops.term import Term
 from ..stopping import paced
 from ..transforms.rewrite import Rewrite
-from .regions import REDUCTIONS, TILE
+from .regions import REDUCTIONS
+from .rows import lengths
 
 Ints = tuple[int, ...]
 
 SHORT, LONG = 32, 128
 """Rows below SHORT are turned where the first axis is at least LONG."""
 
-COPIES = 8
-"""At least so many elements of work on short rows for each one that is copied: a transposed copy takes as long as some four passes."""
+LEAST = 4096
+"""Elements of a value that is turned. (6000, 2) times (6000, 1) takes 20 us, (2, 6000) times (6000,) 3: measured."""
+
+COPIES = 6
+"""At least so many elements of work on short rows for each one that is copied: a transposed copy takes as long as some three passes."""
 
 
 def turn(graph: Graph) -> Graph:
@@ -61,9 +65,13 @@ def turn(graph: Graph) -> Graph:
 
 
 def _short(node: Node) -> bool:
-    """Whether it is elementwise work on many short rows."""
+    """Whether it is work on many short rows: elementwise, or a join of them."""
     shape = node.types[0].shape
-    return lookup(node.op).pointwise and len(shape) > 1 and shape[-1] < SHORT and shape[0] >= LONG and node.types[0].size > TILE
+    return _works(node) and len(shape) > 1 and shape[-1] < SHORT and shape[0] >= LONG and node.types[0].size > LEAST
+
+
+def _works(node: Node) -> bool:
+    return lookup(node.op).pointwise or node.op == "concat"
 
 
 def _swaps(node: Node) -> bool:
@@ -84,6 +92,8 @@ def _candidates(graph: Graph) -> list[int]:
             fits = len(shape) == 2 and all(graph.type_of(ref).rank == 2 for ref in node.operands)
         elif node.op in REDUCTIONS:
             fits = 0 not in dict(node.attributes)["axes"]
+        elif node.op == "concat":
+            fits = dict(node.attributes)["axis"] != 0
         else:
             # A broadcast of what has no first axis is made where it is read (_given).
             fits = (node.op == "reshape" and source[:1] == shape[:1]) or (node.op == "broadcast" and len(source) == len(shape) and source[0] == shape[0])
@@ -110,7 +120,7 @@ def _gaining(graph: Graph, candidates: Sequence[int]) -> frozenset[int]:
     short, all_work = dict.fromkeys(parent, 0), dict.fromkeys(parent, 0)
     for i in candidates:
         node = graph.nodes[i]
-        if lookup(node.op).pointwise:
+        if _works(node):
             short[root(i)] += node.types[0].size * _short(node)
             all_work[root(i)] += node.types[0].size
     copied = _copied(graph, first, root)
@@ -140,14 +150,9 @@ def _is_free(graph: Graph, i: int, ref: Ref, first: Mapping[int, int]) -> bool:
         or first.get(ref.node) == first[i]
         or graph.type_of(ref).rank < 2
         or (source.op == "constant" and np.size(dict(source.attributes)["value"]) == 1)
-        or (source.op == "broadcast" and _lengths(graph.type_of(source.operands[0]).shape, source)[0] == 1)
+        or (source.op == "broadcast" and lengths(graph.type_of(source.operands[0]).shape, len(source.types[0].shape))[0] == 1)
         or _swaps(source)
     )
-
-
-def _lengths(source: Ints, node: Node) -> Ints:
-    """The shape that is broadcast, with axes of length 1 in front."""
-    return (1,) * (len(node.types[0].shape) - len(source)) + source
 
 
 def _moved(axes: Sequence[int], rank: int) -> Ints:
@@ -168,6 +173,8 @@ def _turned(node: Node, operands: Sequence[Term], turned: Sequence[Term | None])
         return broadcast(given[0], around)
     if node.op in REDUCTIONS:
         attributes["axes"] = _moved(attributes["axes"], given[0].ndim)
+    if node.op == "concat":
+        attributes["axis"] -= 1
     return call(node.op, *given, **attributes)
 
 
@@ -178,9 +185,9 @@ def _given(x: Term) -> Term:
         return constant(x.builder, value.reshape(()), around)
     if node.op == "broadcast":
         source = Term(x.builder, node.operands[0])
-        lengths = _lengths(source.shape, node)
-        if lengths[0] == 1:
-            return broadcast(reshape(source, (*lengths[1:], 1)), around)
+        stretched = lengths(source.shape, x.ndim)
+        if stretched[0] == 1:
+            return broadcast(reshape(source, (*stretched[1:], 1)), around)
     return _swapped(x) if x.ndim == 2 else permute(x, (*range(1, x.ndim), *range(min(1, x.ndim))))
 
 

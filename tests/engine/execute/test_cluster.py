@@ -122,22 +122,26 @@ def test_where_lost_work_may_be_done_here_nobody_waits_for_another_driver(cluste
     assert wait_until(lambda: cluster.started, 60)
 
 
+ENDLESS = jacobian_plan(SIZE, 150, products=4000)
+"""Blocks of more than 7 s, even at 100 GFLOP/s: whoever waits for one is seen to."""
+
+
 def test_stop_ends_the_job_and_frees_the_lanes(cluster: Cluster) -> None:
     stopped = threading.Event()
-    blocks = cluster.blocks(jacobian_plan(SIZE, 150, products=2000), VALUES, stopped.is_set)
+    blocks = cluster.blocks(ENDLESS, VALUES, stopped.is_set)
     next(blocks)
     threading.Timer(0.3, stopped.set).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
         collected(blocks)
-    assert time.monotonic() - began < 1.0
-    # A block of that job takes many seconds: were the lanes not freed, this would wait for them.
-    collected(cluster.blocks(SHORT, VALUES, never))
     assert time.monotonic() - began < 3.0
+    # Were the lanes not freed, this would wait for them.
+    collected(cluster.blocks(SHORT, VALUES, never))
+    assert time.monotonic() - began < 6.0
 
 
 def test_closing_the_iterator_frees_the_lanes(cluster: Cluster) -> None:
-    plan = replace(SHORT, sweeps=SHORT.sweeps + jacobian_plan(SIZE, 150, products=2000).sweeps)
+    plan = replace(SHORT, sweeps=SHORT.sweeps + ENDLESS.sweeps)
     blocks = cluster.blocks(plan, VALUES, never)
     for _ in range(1 + SHORT.sweeps[0].blocks):
         next(blocks)
@@ -145,7 +149,7 @@ def test_closing_the_iterator_frees_the_lanes(cluster: Cluster) -> None:
     blocks.close()
     began = time.monotonic()
     collected(cluster.blocks(SHORT, VALUES, never))
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0
 
 
 def test_several_threads_share_the_lanes(cluster: Cluster, wanted: dict) -> None:

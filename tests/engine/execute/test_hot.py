@@ -240,14 +240,15 @@ def test_a_steady_plan_keeps_its_tier_however_often_it_is_asked() -> None:
     assert set(noted.tiers) == {Tier.NUMPY}
 
 
-def test_the_compiler_has_ended_when_the_process_does() -> None:
-    # What is registered first runs last: LLVM's own end comes after it.
+@pytest.mark.parametrize("functions", [1, 6])
+def test_the_compiler_has_ended_when_the_process_does(functions: int) -> None:
+    # After one function it is still importing LLVM when the process ends. What is registered first runs last: LLVM's own end comes after it.
     program = f"""
         import atexit, threading
         atexit.register(lambda: print([t.name for t in threading.enumerate() if t is not threading.current_thread()]))
         import numpy as np, backsweep as bs
         with bs.local() as service:
-            for n in range(3, 9):
+            for n in range(3, 3 + {functions}):
                 f = service.submit(lambda x: np.sum(np.sin(x[1:] * x[:-1]) + np.exp(-x[:-1] ** 2)), x=bs.float64[n])
                 for _ in range({HOT_CALLS + 1}):
                     f.gradient(np.ones(n))

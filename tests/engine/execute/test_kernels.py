@@ -53,6 +53,13 @@ def test_a_broadcast_of_what_is_not_contiguous() -> None:
     np.testing.assert_array_equal(called(graph, [x]), np.broadcast_to(x, (2, 4, 3)))
 
 
+@pytest.mark.parametrize("low,high", [((1, 2), (2, 1)), ((0, 3), (0, 0)), ((0, 0), (4, 0)), ((0, 0), (0, 0)), ((200, 0), (0, 200))], ids=str)
+def test_a_large_padding_is_zero_all_round(low: tuple[int, int], high: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).normal(size=(100, 90))
+    graph = build(lambda x: call("pad", x, low=low, high=high, interior=(0, 0)), x=F64[100, 90])
+    np.testing.assert_array_equal(called(graph, [x]), np.pad(x, list(zip(low, high, strict=True))))
+
+
 @pytest.mark.parametrize("n", [3, SMALL_BYTES // 8 + 1], ids=["few", "many"])
 def test_scale_is_zero_where_the_tangent_is(n: int) -> None:
     p, t = np.ones(n), np.full(n, 2.0)

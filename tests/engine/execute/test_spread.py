@@ -30,7 +30,7 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 CHOICES: dict[str, tuple[Plan, float | None, int, bool, str]] = {
-    "one block": (jacobian_plan(SIZE, SIZE, products=10_000), None, 8, True, "local"),
+    "one block": (jacobian_plan(SIZE, SIZE, products=2000), None, 8, True, "local"),
     "small work, Ray running": (PLAN, None, 8, True, "local"),
     "small work, no Ray": (PLAN, None, 8, False, "local"),
     "long work, Ray running": (PLAN, 2.0, 2, True, "cluster"),

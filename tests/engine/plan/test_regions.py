@@ -70,7 +70,7 @@ def test_everything_runs_after_what_it_reads_and_regions_are_graphs_of_their_own
     graph = GRAPHS[name]()
     found = regions(graph)
     assert found
-    order = units(graph, found)
+    order = units(graph, [region.nodes for region in found])
     assert sorted(i for nodes in order for i in nodes) == list(range(graph.arity, len(graph.nodes)))
     at = {i: u for u, nodes in enumerate(order) for i in nodes}
     for i in range(graph.arity, len(graph.nodes)):
@@ -106,7 +106,7 @@ def test_what_only_the_backward_sweep_reads_is_computed_in_it() -> None:
     graph = derive.gradient(build(f, x=F64[3000, 100], A=F64[100, 100]), [0, 1])
     inner = next(i for i, node in enumerate(graph.nodes) if node.op == "tanh")
     slopes = [i for i, node in enumerate(graph.nodes) if node.op in ("add", "subtract") and any(ref.node == inner for ref in node.operands)]
-    order = units(graph, regions(graph))
+    order = units(graph, [region.nodes for region in regions(graph)])
     at = {i: u for u, nodes in enumerate(order) for i in nodes}
     assert len(slopes) == 2 and all(at[i] > at[inner] + 1 for i in slopes), order
 

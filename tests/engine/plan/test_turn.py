@@ -38,6 +38,11 @@ def _sums(x: Any, w: Any) -> Any:
     return np.sum(y, 0), np.sum(y, (0, 2)), np.max(y)
 
 
+def _joined(x: Any, w: Any, c: Any) -> Any:
+    y = x @ w
+    return np.sum(np.stack([np.exp(y) * c[:, None], y * (c[:, None] + y), (1 - y * y) * (y + c[:, None]), y + np.tanh(y)], axis=2) ** 2, axis=1)
+
+
 TURNED: dict[str, Case] = {
     "a product, its shift, its squares summed": (_squares, [(N, 7), (7, K * D), (K * D,)]),
     "a softmax of rows between products": (lambda x, w: _soft(x @ w).T @ x, [(N, 4), (4, 20)]),
@@ -48,6 +53,7 @@ TURNED: dict[str, Case] = {
     "numbers and columns beside it": (lambda x, w, c: np.sum((2 * (x @ w) * c[:, None] + c[:, None] - 1), 1), [(N, 8), (8, 8), (N,)]),
     "a broadcast along all rows": (lambda x, w, r, s: ((np.exp(x @ w) + r).reshape(N, 2, 5) * s).reshape(N, 10) @ w.T, [(N, 3), (3, 10), (10,), (2, 1)]),
     "rows of one number": (lambda x, w: (lambda y: np.sum(y / np.sum(y, 1, keepdims=True), 0))(np.exp(x @ w)), [(N, 3), (3, 12)]),
+    "joined rows": (_joined, [(N, 3), (3, K), (N,)]),
     "whole numbers": (lambda x, w: np.sum(np.where(x @ w > 0, x @ w, 1).astype(np.int64), 0), [(N, 3), (3, 12)]),
 }
 
@@ -56,6 +62,7 @@ AS_THEY_ARE: dict[str, Case] = {
     "too few rows": (lambda x: np.sum(np.exp(x), 2), [(100, 20, 10)]),
     "too little work": (lambda x, w: np.exp(x @ w) @ w.T, [(200, 5), (5, 10)]),
     "an input that would be copied": (lambda x: np.sum(np.exp(x) * x, 1), [(3000, 10)]),
+    "joined along the first axis": (lambda x, y: np.concatenate([np.exp(x), y]), [(3000, 10), (3000, 10)]),
     "an output that would be copied": (lambda x, w: np.exp(x @ w), [(3000, 10), (10, 10)]),
     "stacks of products": (lambda x, y: np.sum(np.exp(x @ y), 2), [(600, 6, 3), (600, 3, 6)]),
 }
@@ -75,6 +82,7 @@ def test_turned_work_has_long_rows_and_the_same_values(name: str, tier: Tier) ->
     assert (other.input_types, other.output_types, other.output_names) == (graph.input_types, graph.output_types, graph.output_names)
     rows = {node.types[0].shape[-1] for node in other.nodes if is_large(node)}
     assert rows == {N}
+    assert not any(node.op == "concat" and node.types[0].shape[-1] < N for node in other.nodes)
     inputs = [RANDOM.normal(size=shape) / 2 for shape in shapes]
     wanted = f(*inputs)
     for got, y in zip(Program(other, tier).run(inputs), wanted if isinstance(wanted, tuple) else (wanted,), strict=True):

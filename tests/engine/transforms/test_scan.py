@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,17 @@ POINT = draw([F64[3], F64[4, 3], F64[3]], (REALS,), 0)
 SEEDS = directions([F64[3], F64[4, 3], F64[3]], 0)
 
 
+@cache
+def plainly(name: str, reverse: bool) -> Graph:
+    """The loop unrolled, to which `kept` means nothing. What is derived from a graph is kept with it."""
+    return LOOPS[name].graph(unrolled, reverse=reverse)
+
+
+@cache
+def looped(name: str) -> Graph:
+    return LOOPS[name].graph(scan)
+
+
 WAYS = [(False, ()), (True, ()), (False, (2,)), (True, (3,))]
 """Whether reversed, and what is kept (more of that in test_tape.py)."""
 
@@ -126,7 +138,7 @@ WAYS = [(False, ()), (True, ()), (False, (2,)), (True, (3,))]
 @pytest.mark.parametrize(("reverse", "kept"), WAYS)
 @pytest.mark.parametrize("name", LOOPS)
 def test_value_and_all_derivatives_are_those_of_the_loop_unrolled(name: str, reverse: bool, kept: tuple[int, ...]) -> None:
-    whole, plain = (LOOPS[name].graph(loop, reverse=reverse, kept=kept) for loop in (scan, unrolled))
+    whole, plain = LOOPS[name].graph(scan, reverse=reverse, kept=kept), plainly(name, reverse)
     for what, derived, seeds in (
         ("value", lambda g: g, ()),
         ("jvp", lambda g: derive.jvp(g, [0, 1, 2]), SEEDS),
@@ -150,7 +162,7 @@ MASKS = [(True, False, False), (False, True, False), (False, False, True), (True
 @pytest.mark.parametrize("mask", MASKS, ids=str)
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_batch_is_the_loop_over_its_rows(name: str, mask: tuple[bool, ...]) -> None:
-    whole = LOOPS[name].graph(scan)
+    whole = looped(name)
     for graph in (whole, derive.gradient(whole, [0, 1, 2]), derive.hvp(whole, [0, 1, 2])):
         flags = [*mask, *[True] * (graph.arity - 3)]
         wide = batch(graph, flags, 2)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import sys
 import tracemalloc
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ def looped(length: int, kept: tuple[int, ...], reverse: bool = False) -> Graph:
     return build(f, h=F64[2], v=F64[length, 2], w=F64[2])
 
 
+@cache
 def unrolled(length: int, reverse: bool = False) -> Graph:
     def f(h: Any, v: Any, w: Any) -> Any:
         i: Any = (h[0] * 0).astype(np.int64)
@@ -217,7 +218,6 @@ def test_a_run_stays_within_its_promise_however_many_trips_it_makes(name: str, k
     for s in (0.2, 0.98):  # few trips, and some hundred
         point = [RNG.normal(size=WIDE), np.full(WIDE, s), RNG.normal(size=WIDE), RNG.normal(size=WIDE)][: 2 + seeds]
         program = Program(graph)
-        gc.collect()
         tracemalloc.start()
         got = program.run(point)
         peak = tracemalloc.get_traced_memory()[1]
@@ -231,7 +231,6 @@ def test_a_promise_is_not_far_above_what_a_run_to_the_bound_takes() -> None:
     graph = derive.gradient(waning((20,), 400), [0, 1])
     point = [RNG.normal(size=WIDE), np.full(WIDE, 0.98)]
     program = Program(graph)
-    gc.collect()
     tracemalloc.start()
     program.run(point)
     peak = tracemalloc.get_traced_memory()[1]

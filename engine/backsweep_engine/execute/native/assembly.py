@@ -99,6 +99,11 @@ class Assembly:
         self._declared[symbol] = f"declare {result} @{symbol}({', '.join(operands)})"
         return f"@{symbol}"
 
+    def constant(self, text: str) -> str:
+        """The address of a constant, given as its type and value."""
+        name = f"@d{len(self._declared)}"
+        return self._declared.setdefault(text, f"{name} = private unnamed_addr constant {text}").split()[0]
+
     def array(self, position: int) -> str:
         """The address of the first element of an array in the tuple."""
         item = self.new(f"getelementptr i8, ptr %arrays, i64 {ITEMS + 8 * position}")

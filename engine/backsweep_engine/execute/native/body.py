@@ -19,18 +19,20 @@ MANY_SUMS = 4
 """Vectors a loop takes at once where it does little more than add: four sums hide the adder's latency."""
 
 
-class Body:
-    """The text of one kernel: k(arrays, first row, end, first element, end)."""
+Span = tuple[str, str, str, str]
+"""First row, end, first element of each, end."""
 
-    def __init__(self, space: Space, host: Machine) -> None:
+
+class Body:
+    """Written into an assembly: the rows and elements of a span. `reads`, `writes`: the addresses of its arrays and of its outputs'."""
+
+    def __init__(self, space: Space, host: Machine, assembly: Assembly, reads: Sequence[str], writes: Sequence[str], span: Span) -> None:
         self.space, self.graph = space, space.graph
         itemsize = max(n.types[0].dtype.itemsize for n in self.graph.nodes)
         self.lanes = max(2, host.width // 8 // itemsize)
-        self.assembly = Assembly(4)
+        self.assembly, self.span = assembly, span
         self.one, self.many = Lanes(self.assembly, host, 1), Lanes(self.assembly, host, self.lanes)
-        a = self.assembly
-        self.reads = [a.array(k) for k in range(len(space.places))]
-        self.writes = [a.array(len(space.places) + k) for k in range(len(self.graph.outputs))]
+        self.reads, self.writes = reads, writes
         self.once: dict[int, str] = {}
         """values that do not vary along the row, as one element"""
         self.spread: dict[int, str] = {}
@@ -41,7 +43,7 @@ class Body:
         self._rows()
 
     def _rows(self) -> None:
-        a, (first, end, _, _) = self.assembly, self.assembly.counters
+        a, (first, end, _, _) = self.assembly, self.span
         for k in self.sums.whole:
             self.sums.reset(k)
         head, body, done = a.label(), a.label(), a.label()
@@ -58,7 +60,6 @@ class Body:
         a.begin(done)
         for k in self.sums.whole:
             self.sums.gather(k, self.writes[k])
-        a.do("ret i64 0")
 
     def _row(self, row: str) -> None:
         a, space = self.assembly, self.space
@@ -140,7 +141,7 @@ class Body:
 
     def _along(self) -> None:
         """Whole vectors where nothing is out of reach, masked ones before and after."""
-        a, (_, _, first, end) = self.assembly, self.assembly.counters
+        a, (_, _, first, end) = self.assembly, self.span
         step = self.lanes * self.unroll
         start = self._extreme("sgt", first, str(self.low)) if self.low else first
         start = self._extreme("slt", start, end) if self.low else start

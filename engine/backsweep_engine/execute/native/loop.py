@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import Cancelled
-from ...graph import Graph, Node, Type
+from ...graph import DTYPES, Graph, Node, Type
 from ...plan.memory import places
 from ...transforms.expand import expand
 from ..executor import Array, Stop, never
+from .arrays import Arrays, arena_bytes, whole
 from .assembly import Assembly
 from .lanes import Unsupported
-from .machine import Code, machine
+from .machine import Code, Machine, machine
 from .nested import loop, while_loop
+from .products import moved, scaled
 from .scalars import Scalars, Value, in_memory
 from .work import work
+
+FLOAT64 = DTYPES["float64"]
 
 CALL_WORK = 1 << 23
 """Operations of the trips of one call: at most some 20 ms; a body of more than this is left to the NumPy tier."""
@@ -86,39 +91,120 @@ FAILED, HOLDS = 1, 2
 """Bits of what the code returns: a loop within passed its bound; the condition holds after the last trip of the call."""
 
 
-def compile_loop(node: Node, types: Sequence[Type]) -> CompiledLoop | None:
-    """The code of a scan or while_loop whose operands have these types; None if its body is more than small dense work."""
+def compile_loop(node: Node, types: Sequence[Type], arrays: bool = False) -> CompiledLoop | None:
+    """The code of a scan or while_loop whose operands have these types; None if its body is more than small dense work.
+
+    `arrays`: whether it may be work on arrays in memory, which is for loops that are lifted as far as can be.
+    """
     host = machine()
     if host is None or node.op not in ("scan", "while_loop"):
         return None
     attributes = dict(node.attributes)
-    searching, counted = node.op == "while_loop", bool(attributes.get("counted"))
-    body: Graph = expand(attributes["body"])
-    operations = sum(map(work, (body, expand(attributes["condition"])) if searching else (body,)))
-    if operations > CALL_WORK:
+    body = expand(attributes["body"])
+    graphs = [body, expand(attributes["condition"])] if node.op == "while_loop" else [body]
+    if sum(map(work, graphs)) > CALL_WORK:
         return None
-    carries, slices = attributes["carries"], attributes.get("slices", 0)
-    length = attributes["max_trips"] if searching else attributes["length"]
-    operands, stacked = list(types[counted:]), node.types[searching + carries :]
-    a = Assembly(3)
-    s = Scalars(a, host, len(operands) + len(stacked) + searching)
-    first, until, most = a.counters
     try:
-        values = [in_memory(t, a.array_at_entry(k)) for k, t in enumerate(operands[carries:])]
-        carry = [in_memory(t, a.array_at_entry(len(values) + k)) for k, t in enumerate(operands[:carries])]
-        stacks = [a.array_at_entry(len(operands) + k) for k in range(len(stacked))]
-        if searching:
-            made, carried, holds = while_loop(s, expand(attributes["condition"]), body, carry, values, stacks, (first, until))
-            a.do(f"store i64 {made}, ptr {a.array_at_entry(len(operands) + len(stacked))}, align 1")
-        else:
-            last = a.new(f"sub i64 {most}, 1") if attributes["reverse"] else ""
-            carried, holds = loop(s, body, carry, values[:slices], values[slices:], stacks, (first, until), last), "false"
-        for before, after in zip(carry, carried, strict=True):
-            s.store(Value(after.type, after.cells), before.pointer)
-        failed = a.new(f"load i64, ptr {s.failed}")
-        still = a.new(f"select i1 {holds}, i64 {HOLDS}, i64 0")
-        a.do(f"ret i64 {a.new(f'or i64 {failed}, {still}')}")
-        code = host.compile(a, straight=True)
+        return _in_registers(node, types, graphs, host)
+    except Unsupported:
+        pass
+    try:
+        return _in_memory(node, types, graphs, host) if arrays else None
     except Unsupported:
         return None
-    return CompiledLoop(code, tuple(s.scratch), carries, counted, searching, length, CALL_WORK // operations)
+
+
+class _Parts(NamedTuple):
+    """What a loop's code is given: the addresses of its slices and what stays, of what is carried, of what is stacked, and of the number of trips."""
+
+    given: list[str]
+    carried: list[str]
+    stacked: list[str]
+    made: str
+
+
+def _parts(a: Assembly, node: Node, types: Sequence[Type]) -> tuple[_Parts, int]:
+    """And how many arrays they are."""
+    attributes = dict(node.attributes)
+    searching, carries = node.op == "while_loop", attributes["carries"]
+    operands = len(types) - bool(attributes.get("counted"))
+    count = operands + len(node.types) - searching - carries
+    at = [a.array_at_entry(k) for k in range(count + searching)]
+    return _Parts(at[: operands - carries], at[operands - carries : operands], at[operands:count], at[-1] if searching else ""), count + searching
+
+
+def _compiled(a: Assembly, node: Node, graphs: Sequence[Graph], scratch: Sequence[Type], host: Machine, failed: str, holds: str) -> CompiledLoop:
+    attributes = dict(node.attributes)
+    still = a.new(f"select i1 {holds}, i64 {HOLDS}, i64 0")
+    a.do(f"ret i64 {a.new(f'or i64 {failed}, {still}')}")
+    searching = node.op == "while_loop"
+    length = attributes["max_trips"] if searching else attributes["length"]
+    trips = CALL_WORK // sum(map(work, graphs))
+    code = host.compile(a, straight=True)
+    return CompiledLoop(code, tuple(scratch), attributes["carries"], bool(attributes.get("counted")), searching, length, trips)
+
+
+def _in_registers(node: Node, types: Sequence[Type], graphs: Sequence[Graph], host: Machine) -> CompiledLoop:
+    """Scalar by scalar (scalars.py)."""
+    a, attributes = Assembly(3), dict(node.attributes)
+    parts, count = _parts(a, node, types)
+    s = Scalars(a, host, count)
+    first, until, most = a.counters
+    carries, slices, counted = attributes["carries"], attributes.get("slices", 0), bool(attributes.get("counted"))
+    operands = types[counted:]
+    values = [in_memory(t, p) for t, p in zip(operands[carries:], parts.given, strict=True)]
+    carry = [in_memory(t, p) for t, p in zip(operands[:carries], parts.carried, strict=True)]
+    if len(graphs) > 1:
+        made, carried, holds = while_loop(s, graphs[1], graphs[0], carry, values, parts.stacked, (first, until))
+        a.do(f"store i64 {made}, ptr {parts.made}, align 1")
+    else:
+        last = a.new(f"sub i64 {most}, 1") if attributes["reverse"] else ""
+        carried, holds = loop(s, graphs[0], carry, values[:slices], values[slices:], parts.stacked, (first, until), last), "false"
+    for before, after in zip(carry, carried, strict=True):
+        s.store(Value(after.type, after.cells), before.pointer)
+    return _compiled(a, node, graphs, s.scratch, host, a.new(f"load i64, ptr {s.failed}"), holds)
+
+
+def _in_memory(node: Node, types: Sequence[Type], graphs: Sequence[Graph], host: Machine) -> CompiledLoop:
+    """Array by array (arrays.py). What is carried on stands behind the arena until its trip is over."""
+    a, attributes = Assembly(3), dict(node.attributes)
+    parts, count = _parts(a, node, types)
+    first, until, most = a.counters
+    carries, slices, counted = attributes["carries"], attributes.get("slices", 0), bool(attributes.get("counted"))
+    operands, body = types[counted:], graphs[0]
+    room = max(map(arena_bytes, graphs))
+    *starts, end = places(body.output_types[:carries])
+    arena = a.array_at_entry(count)
+    arrays = Arrays(a, host, arena)
+    carry = [whole(t, p) for t, p in zip(operands[:carries], parts.carried, strict=True)]
+    given = [whole(t, p) for t, p in zip(operands[carries:], parts.given, strict=True)]
+    head, into, done = a.label(), a.label(), a.label()
+    before = a.block
+    a.jump(head)
+    a.begin(head)
+    trip, open_trip = a.phi_later("i64", first, before)
+    holds, ended = "false", ""
+    if len(graphs) > 1:
+        told = a.place("i8")
+        arrays.graph(graphs[1], [*carry, *given], [told])
+        holds, more = a.new(f"icmp ne i8 {a.new(f'load i8, ptr {told}')}, 0"), a.label()
+        ended = a.block
+        a.branch(holds, more, done)
+        a.begin(more)
+    enough = a.block
+    a.branch(a.new(f"icmp slt i64 {trip}, {until}"), into, done)
+    a.begin(into)
+    place = a.new(f"sub i64 {a.new(f'sub i64 {most}, 1')}, {trip}") if attributes.get("reverse") else trip
+    rows = [whole(t := v.type.with_shape(v.type.shape[1:]), moved(a, v.pointer, scaled(a, place, t.nbytes))) for v in given[:slices]]
+    stacks = [moved(a, p, scaled(a, place, t.nbytes)) for p, t in zip(parts.stacked, body.output_types[carries:], strict=True)]
+    following = [whole(v.type, moved(a, arena, str(room + at))) for v, at in zip(carry, starts, strict=True)]
+    arrays.graph(body, [*carry, *rows, *given[slices:]], [*[v.pointer for v in following], *stacks])
+    for v, after in zip(carry, following, strict=True):
+        arrays.copy(after, v)
+    a.close_phi(open_trip, a.new(f"add i64 {trip}, 1"))
+    a.jump(head)
+    a.begin(done)
+    if parts.made:
+        holds = a.phi("i1", ("false", ended), ("true", enough))
+        a.do(f"store i64 {trip}, ptr {parts.made}, align 1")
+    return _compiled(a, node, graphs, [Type(FLOAT64, ((room + end) // 8,))], host, "0", holds)

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,7 @@ class Machine:
             builder.getModulePassManager().run(module, builder)
             engine = llvm.create_mcjit_compiler(module, target)
             engine.finalize_object()
+            _engines[id(engine)] = engine
             address = engine.get_function_address("k")
         arguments = [ctypes.c_void_p, *[ctypes.c_int64] * len(assembly.counters)]
         return Code(ctypes.CFUNCTYPE(ctypes.c_int64, *arguments)(address), ctypes.PYFUNCTYPE(ctypes.c_int64, *arguments)(address), engine)
@@ -93,6 +95,14 @@ class Machine:
 
 _compiling = threading.Lock()
 """LLVM's global context is one."""
+
+_engines: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def let_go() -> None:
+    """At the end of the process code goes with it: llvmlite, first imported while it ended, would free it after its own modules are gone."""
+    for engine in list(_engines.values()):
+        engine.detach()
 
 
 def symbol(function: str, lanes: int, dtype: np.dtype[Any]) -> str:

@@ -7,7 +7,7 @@ compiling is logged and is None too: it is nobody's fault who asked for a gradie
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -75,13 +75,18 @@ def summed(graph: Graph, outputs: Sequence[int]) -> Graph:
     return replace(graph, nodes=(*graph.nodes, *sums), outputs=(*graph.outputs, *places), output_names=(*graph.output_names, *names))
 
 
-def region_code(graph: Graph, tier: Tier) -> Bound | None:
-    code: Kernel | None = _tried(tier, compile_region, graph)
-    return None if code is None else lambda memory: code
+def region_code(graph: Graph, tier: Tier, lies: Sequence[tuple[int, ...]] | None, over: Mapping[int, int]) -> Bound | None:
+    """`lies`: bytes between the elements of each input along its axes; None: not known. `over`: the inputs that an output is written over, and which."""
+    if lies is not None:
+        code: Kernel | None = _tried(tier, compile_region, graph, 0, lies)
+        if code is not None and all(k in code.in_place[n] for n, k in over.items()):
+            return lambda memory: code.apart  # to find it out anew takes a small region's time
+    whole: Kernel | None = _tried(tier, compile_region, graph)
+    return None if whole is None else lambda memory: whole
 
 
-def loop_code(node: Node, types: Sequence[Type], tier: Tier) -> CompiledLoop | None:
-    code: CompiledLoop | None = _tried(tier, compile_loop, node, types)
+def loop_code(node: Node, types: Sequence[Type], tier: Tier, arrays: bool) -> CompiledLoop | None:
+    code: CompiledLoop | None = _tried(tier, compile_loop, node, types, arrays)
     return code
 
 

@@ -17,6 +17,7 @@ from ...errors import Cancelled
 from ...graph import Graph
 from ...transforms.expand import expand
 from ..executor import Array, Stop, never
+from .assembly import Assembly
 from .body import Body
 from .lanes import Unsupported
 from .machine import Code, machine
@@ -74,8 +75,9 @@ def _apart(x: Array, outputs: Sequence[tuple[int, int]], in_place: frozenset[int
     return x
 
 
-def compile_region(graph: Graph, width: int = 0) -> Kernel | None:
-    """The kernel of a region graph, None if it is not one. `width`: of vectors in bits, 0 the machine's.
+def compile_region(graph: Graph, width: int = 0, given: Sequence[tuple[int, ...]] | None = None) -> Kernel | None:
+    """The kernel of a region graph, None if it is not one. `width`: of vectors in bits, 0 the machine's. `given`: bytes between the elements
+    of each input along its axes, if they are not in C order; then only `apart` may be called.
 
     A region's inputs broadcast to one shape; its nodes are pointwise, casts, broadcasts, and slices and
     zero paddings along the last axis; its outputs have the full shape, or are sums, maxima or minima of
@@ -85,14 +87,18 @@ def compile_region(graph: Graph, width: int = 0) -> Kernel | None:
     if host is None:
         return None
     try:
-        space = space_of(expand(graph))
-        body = Body(space, host)
-        return Kernel(host.compile(body.assembly), space.constants, _identities(space), _calls(space, body.lanes), _in_place(space))
+        space = space_of(expand(graph), given)
+        a, count = Assembly(4), len(space.places)
+        reads, writes = [a.array(k) for k in range(count)], [a.array(count + k) for k in range(len(space.graph.outputs))]
+        first, end, low, high = a.counters
+        body = Body(space, host, a, reads, writes, (first, end, low, high))
+        a.do("ret i64 0")
+        return Kernel(host.compile(a), space.constants, identities(space), _calls(space, body.lanes), in_place(space))
     except Unsupported:
         return None
 
 
-def _identities(space: Space) -> tuple[object, ...]:
+def identities(space: Space) -> tuple[object, ...]:
     """What an accumulating output starts from."""
     return tuple([identity(op, space.graph.type_of(ref).dtype) if op else None for ref, op in zip(space.graph.outputs, space.reduced, strict=True)])
 
@@ -108,7 +114,7 @@ def _calls(space: Space, lanes: int) -> tuple[tuple[int, int, int, int], ...]:
     return tuple([(r, min(r + step, space.rows), 0, space.row) for r in range(0, space.rows, step)])
 
 
-def _in_place(space: Space) -> tuple[frozenset[int], ...]:
+def in_place(space: Space) -> tuple[frozenset[int], ...]:
     """Which outputs each input may be: those walked alike, element by element, since a vector of all inputs is read before any is written."""
     arity, count = space.graph.arity, len(space.places)
     if any(n.op in ("slice", "pad") for n in space.graph.nodes):

@@ -56,8 +56,10 @@ class Space:
         return math.prod(self.outer)
 
 
-def space_of(graph: Graph) -> Space:
-    """Takes an expanded graph apart; raises Unsupported if it is not a region."""
+def space_of(graph: Graph, given: Sequence[tuple[int, ...]] | None = None) -> Space:
+    """Takes an expanded graph apart; raises Unsupported if it is not a region. `given`: bytes between the elements of each input along its
+    axes, if not in C order.
+    """
     if not graph.outputs or len(graph.nodes) - graph.arity > MAX_NODES or any(len(n.types) != 1 for n in graph.nodes):
         raise Unsupported("not a region")
     read = {r.node for n in graph.nodes for r in n.operands}
@@ -73,6 +75,8 @@ def space_of(graph: Graph) -> Space:
     outputs = [_output(graph, ref, shapes, whole) for ref in graph.outputs]
     held = {i: c.shape for i, c in zip(list(places)[graph.arity :], constants, strict=True)}  # as they are, not stretched to their node's shape
     strides = [*[_strides(_ranked(held.get(i, shapes[i]), whole)) for i in places], *[s for _, s in outputs]]
+    for i, lies in enumerate(given or ()):
+        strides[i] = _given(graph.nodes[i].types[0], lies, len(whole))
     outer, row, walks = _joined(whole, strides, shifted)
     extents = tuple([shapes[i][-1] if shifted and i in shapes else row for i in range(len(graph.nodes))])
     varies = _varying(graph, places, walks, extents)
@@ -122,6 +126,13 @@ def _strides(shape: Sequence[int]) -> tuple[int, ...]:
         strides.append(0 if d == 1 else step)
         step *= d
     return tuple(reversed(strides))
+
+
+def _given(type: Type, lies: Sequence[int], rank: int) -> tuple[int, ...]:
+    """The same in elements, for the whole space, of an array that lies in this way."""
+    if any(s % type.dtype.itemsize for s in lies):
+        raise Unsupported("elements that do not lie on their size")
+    return (0,) * (rank - type.rank) + tuple([0 if d == 1 else s // type.dtype.itemsize for d, s in zip(type.shape, lies, strict=True)])
 
 
 def _output(graph: Graph, ref: Ref, shapes: dict[int, tuple[int, ...]], whole: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:

@@ -160,6 +160,19 @@ def test_a_sum_of_minus_zeros_is_as_numpys() -> None:
     np.testing.assert_array_equal(computed(graph, [x])[0], [0, 0])
 
 
+def test_inputs_that_lie_in_rows_of_a_larger_array_are_read_there() -> None:
+    graph = build(lambda x, y, z: (x * y + z, np.sum(x - z, 0)), x=F64[37, 29], y=F64[37, 29], z=F64[37, 1])
+    around = [np.random.default_rng(k).normal(size=(40, 60)) for k in range(2)]
+    x, y, z = around[0][1:38, 3:32], around[1][3:40, 31:60], around[1][::1, 7:8][:37]
+    kernel = compile_region(graph, given=[x.strides, y.strides, z.strides])
+    assert kernel is not None
+    outputs = [np.empty((37, 29)), np.empty(29)]
+    kernel.apart([x, y, z], outputs)
+    np.testing.assert_allclose(outputs[0], x * y + z, rtol=1e-15)
+    np.testing.assert_allclose(outputs[1], np.sum(x - z, 0), rtol=1e-13, atol=1e-13)
+    assert compile_region(graph, given=[x.T.copy().T.strides, y.strides, z.strides]) is None, "walked in strides"
+
+
 def test_inputs_may_overlap_outputs_and_need_not_be_contiguous() -> None:
     double = compile_region(build(lambda x: x * 2 + 1, x=F64[64]))
     shifted = compile_region(build(lambda x: x[1:] - x[:-1], x=F64[65]))
