@@ -58,9 +58,12 @@ Giving = Callable[[Answer], Any]
 def giving(asking: Asking, query: Query) -> Giving:
     """The function that makes an answer to `query`, as asked, what the user gets."""
     signature, arguments, alone = asking.signature, asking.arguments, asking.alone
+    flat = not alone and all(a.tree.is_leaf for a in arguments)
 
     def by_arguments(leaves: Sequence[Any]) -> Any:
         """Leaves in wrt order as the arguments' trees."""
+        if flat:
+            return tuple(leaves)
         given = iter(leaves)
         trees = tuple(a.tree.unflatten([next(given) for _ in range(a.tree.size)]) for a in arguments)
         return trees[0] if alone else trees

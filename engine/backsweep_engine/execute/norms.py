@@ -2,7 +2,7 @@
 
 No entry of a @ b, and no sum on the way to one in whatever order, is larger than |a| |b|, the roots of the sums of squares of all
 entries (Cauchy-Schwarz); where the square of that is finite there is room for any rounding. The gradient of a layer's weights has
-a batch's length between: its factors are a fraction of it. Nothing is said of a product whose bound is not finite.
+a batch's length between: its factors may be a fraction of it. Nothing is said of a product whose bound is not finite.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from .executor import Array
 
 MANY = 8192
 """Entries that BLAS adds up in its caller's thread: beyond some more it would start others, which cost more than they save."""
-
-MUCH = 2
-"""How many times a product is as large as its factors, at least, that it pays to read these."""
 
 
 def sum_of_squares(size: int) -> Callable[[Array], Any]:
@@ -42,7 +39,7 @@ def factors_of(graph: Graph, output: Ref, contiguous: Sequence[bool]) -> tuple[R
     if node.op != "matmul" or not of(output).is_float or of(output).rank != 2 or of(output).size <= MANY:
         return None
     a, b = (graph.nodes[ref.node].operands[0] if graph.nodes[ref.node].op == "transpose" else ref for ref in node.operands)
-    fits = contiguous[a.node] and contiguous[b.node] and MUCH * (of(a).size + of(b).size) <= of(output).size
+    fits = contiguous[a.node] and contiguous[b.node] and of(a).size + of(b).size <= of(output).size
     return (a, b) if fits else None
 
 

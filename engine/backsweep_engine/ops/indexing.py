@@ -152,7 +152,7 @@ def _put_add(x: Array, index: Array, out: Array = None, *, axis: int, size: int)
         try:
             np.add.at(out.reshape(size), index, x.reshape(index.shape))
             return out
-        except IndexError:
+        except IndexError:  # some are out of range, and dropped below
             out.fill(0)
     good = in_range(index, size)
     if good is not None:
