@@ -285,6 +285,16 @@ def test_usage_counts_every_call() -> None:
         assert (service.usage.calls, service.usage.blocks, service.usage.workers) == (5, 5, 1) and service.usage.seconds > 0
 
 
+def test_usage_adds_up_calls_of_different_plans() -> None:
+    with bs.local() as service:
+        function = service.submit(lambda x: np.sum(x**3), x=bs.float64[3])
+        for _ in range(2):
+            function.gradient(X)
+            assert service.usage.blocks in (1, 5)
+            function.hessian(X, block=1)
+        assert (service.usage.calls, service.usage.blocks, service.usage.workers) == (4, 8, 1)
+
+
 def test_usage_counts_every_call_of_every_thread() -> None:
     each, count = MOST_DONE // 2 + 3, 5
     with bs.local() as service:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from ..graph import Graph, Node, Type
+from ..ops.blas import small_as_they_stand
 from ..ops.op import lookup
-from ..ops.thin import in_slices, is_thin, slice_of, small_as_they_stand
+from ..ops.thin import in_slices, is_thin, slice_of
 from .executor import Array
 
 SMALL_BYTES = 64 << 10

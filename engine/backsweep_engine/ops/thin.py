@@ -4,18 +4,18 @@ BLAS packs what it multiplies into blocks, which takes a good part of the time u
 it multiplies as they stand, and then soonest where b begins on a cache line. So b is copied to one, if it does not lie there already,
 and multiplied by a few rows of a at a time. In slices thin products (k or n of at most THIN) take 0.5 to 0.9 of the time, others
 0.65 to 0.95 (measured, OpenBLAS 0.3 with AVX-512, 60 shapes). How a product is sliced follows from the shapes and from how its
-factors lie; whether others than thin ones are, from the processor too: OpenBLAS's kernels for older ones pack small products as well,
-which costs more the fewer the rows. All are part of what decides bits (CONTRACT B4).
+factors lie; whether others than thin ones are, from BLAS too (blas.py): where it packs small products as well that costs more the
+fewer the rows, and where it is given threads it shares a whole product among them. All are part of what decides bits (CONTRACT B4).
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
 from ..graph import DTYPES, Type
+from .blas import threads
 
 Array = Any
 
@@ -58,21 +58,12 @@ def is_thin(a: Type, b: Type) -> bool:
     return min(a.shape[1], b.shape[1]) <= THIN
 
 
-@functools.cache
-def small_as_they_stand() -> bool:
-    """Whether BLAS multiplies small matrices without packing them, wherever they begin: OpenBLAS for AVX-512 does."""
-    config: Any = np.show_config(mode="dicts")
-    found = config.get("SIMD Extensions", {}).get("found", ())
-    # One set of instructions by its names before and since NumPy 2.4.
-    return "openblas" in config["Build Dependencies"]["blas"]["name"] and ("AVX512_SKX" in found or "X86_V4" in found)
-
-
 def in_slices(a: Array, b: Array, out: Array, rows: int, columns: int) -> None:
     """a @ b into `out`, C-contiguous. Allocates a copy of so many columns of b, unless that is all of it, contiguous and begins on a cache line."""
     k, n = b.shape
     broad, turned = min(k, n) > THIN, not a.flags.c_contiguous
     # To turn b, a nanosecond an element, takes what is gained.
-    if broad and (not b.flags.c_contiguous or (turned and (rows < FEWEST_TURNED or columns < n))):
+    if broad and (threads() > 1 or not b.flags.c_contiguous or (turned and (rows < FEWEST_TURNED or columns < n))):
         np.matmul(a, b, out=out)
         return
     for start in range(0, n, columns):

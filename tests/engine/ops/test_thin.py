@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import threadpoolctl
@@ -9,13 +11,10 @@ import threadpoolctl
 from backsweep_engine.execute import kernels
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Type
-from backsweep_engine.ops.thin import FEWEST, LINE, PANEL, SLICE, in_slices, slice_of, small_as_they_stand
+from backsweep_engine.ops.thin import FEWEST, LINE, PANEL, SLICE, in_slices, slice_of
 from support.graphs import F64, build
 
 FLOAT64 = DTYPES["float64"]
-
-WITH_AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")
-"""OpenBLAS's names of its kernels for AVX-512, AMD's processors among them."""
 
 SLICED = {
     "few columns between": (250, 10, 1000),
@@ -37,6 +36,12 @@ WHOLE = {
     "too few rows for panels": (200, 784, 256),
     "too many panels": (512, 784, 300),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 def _types(m: int, k: int, n: int) -> tuple[Type, Type]:
@@ -98,11 +103,16 @@ def test_only_thin_products_are_sliced_where_small_ones_are_packed(monkeypatch: 
             assert positional and (call is not np.matmul) == sliced
 
 
-def test_which_blas_packs_small_products_is_told_as_the_library_itself_tells_it() -> None:
-    loaded = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas" and "numpy" in lib["filepath"]]
-    if not loaded:
-        pytest.skip("NumPy brought no BLAS of its own")
-    assert small_as_they_stand() == all(lib["internal_api"] == "openblas" and lib["architecture"] in WITH_AVX512 for lib in loaded)
+def test_on_several_threads_a_broad_product_is_left_to_them_and_is_the_product_still() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(512, 300)), random.normal(size=(300, 200))
+    out, whole = np.empty((2, 512, 200)), np.empty((512, 200))
+    for k, count in enumerate((1, 2)):
+        with threadpoolctl.threadpool_limits(count):
+            in_slices(a, b, out[k], *slice_of(*_types(512, 300, 200)))
+            np.matmul(a, b, out=whole)
+    np.testing.assert_array_equal(out[1], whole)
+    np.testing.assert_allclose(out[0], whole, rtol=0, atol=1e-12)
 
 
 def test_a_matrix_times_itself_is_symmetric_to_the_last_bit() -> None:

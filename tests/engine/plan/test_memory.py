@@ -9,6 +9,7 @@ import pytest
 import scipy.linalg
 import scipy.sparse
 import scipy.special  # noqa: F401  # kernels import them when first run: that is no temporary of theirs
+import threadpoolctl
 
 from backsweep_engine.execute.program import Program
 from backsweep_engine.graph import DTYPES, Graph, Type
@@ -185,7 +186,8 @@ def test_a_run_stays_within_its_promise(name: str) -> None:
     constants = sum(a.nbytes for a in program.constants.values() if a.base is None)
     for seed in range(2):
         inputs = draw(graph.input_types, (REALS,), seed)
-        peak = measured(program, inputs) + constants
+        with threadpoolctl.threadpool_limits(1):  # on several, fewer products are in slices
+            peak = measured(program, inputs) + constants
         assert peak <= promised(graph) + SLACK + GENERATED
     first = measured(Program(graph), draw(graph.input_types, (REALS,), 0)) + constants
     assert promised(graph) <= LOOSE.get(name, 1.15) * first
