@@ -11,7 +11,7 @@ BENCH_PYTHON := .venv-bench/bin/python
 # Another project's paths would be imported before ours.
 unexport PYTHONPATH
 unexport PYTHONHOME
-# The tests start some hundred processes; each would compile what it imports anew.
+# The tests start many processes; each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 # The test of the generated code generates it again with this Python.
 export BACKSWEEP_PROTO_PYTHON := $(CURDIR)/$(PROTO_PYTHON)

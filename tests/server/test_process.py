@@ -172,8 +172,10 @@ def test_a_cancelled_call_stops_its_work_and_the_log_has_one_line_for_each_rpc()
     with serving() as server, asking(server.address) as ask:
         ask.compute(ask.graph(blobs.small()), raw.point(1.0, 2.0, 3.0), raw.gradient())
         refusal(lambda: ask.compute(ask.graph(blobs.small()), [], raw.gradient()))
+        worked = server.cpu_seconds()
         until_at_work(server, lambda: long_compute(ask), 0.2).cancel()
-        assert wait_until(lambda: "Compute CANCELLED" in server.log(), 10), server.log()
+        assert wait_until(lambda: "Compute CANCELLED" in server.log(), 30), server.log()
+        assert server.cpu_seconds() - worked < 5, "it went on after nobody waited"
         lines = [line.split(" backsweep.server ")[1] for line in server.log().splitlines()]
     assert [line.split(" ")[:2] for line in lines[:5]] == [
         ["Upload", "OK"],
@@ -183,7 +185,6 @@ def test_a_cancelled_call_stops_its_work_and_the_log_has_one_line_for_each_rpc()
         ["Upload", "OK"],
     ]
     assert all(re.match(r"\w+ \w+ \d+\.\d ms, \d+ bytes in, \d+ out(: .+)?$", line) for line in lines)
-    assert float(lines[5].split()[2]) < 5000
 
 
 def test_the_servers_own_time_limit_holds_without_a_deadline() -> None:
@@ -198,17 +199,18 @@ def test_the_servers_own_time_limit_holds_without_a_deadline() -> None:
 
 
 def test_deriving_a_large_graph_ends_at_the_deadline_and_when_its_client_is_gone() -> None:
-    """Some 10 s of deriving and planning; the engine's own tests say how often it asks."""
+    """Some 10 s of deriving and planning each; the engine's own tests say how often it asks."""
     with serving() as server, asking(server.address) as ask:
         large = pb.ComputeRequest(graph=ask.graph(raw.long_chain(60_000)), bindings=ONE, queries=[raw.gradient()])
+        worked = server.cpu_seconds()
         assert refusal(lambda: ask.stub.Compute(large, timeout=1.0)).code == "DEADLINE_EXCEEDED"
         until_at_work(server, lambda: ask.stub.Compute.future(large, timeout=SECONDS), 0.8).cancel()
-        assert wait_until(lambda: server.log().count("Compute") == 2, 10), server.log()
+        assert wait_until(lambda: server.log().count("Compute") == 2, 30), server.log()
+        assert server.cpu_seconds() - worked < 3.5, "it went on after nobody waited"
         lines = [line.split(" backsweep.server ")[1] for line in server.log().splitlines()]
         # Which of the two an expired call is, its deadline or gRPC's word that it is gone may say first.
         assert [line.split(" ")[0] for line in lines] == ["Upload", "Compute", "Compute"]
         assert [line.split(" ")[1] for line in lines[1:]] in (["DEADLINE", "CANCELLED"], ["CANCELLED", "CANCELLED"])
-        assert all(float(line.split()[2]) < 3000 for line in lines[1:]), "it went on after nobody waited"
 
 
 def test_what_does_not_fit_beside_other_work_is_busy_and_what_never_fits_is_over_the_budget() -> None:
