@@ -21,6 +21,7 @@ from support.graphs import BOOL, F32, F64, I64, build, scan, while_loop
 
 pytest.importorskip("llvmlite", reason="the extra [native] is not installed")
 from backsweep_engine.execute.native.loop import compile_loop
+from backsweep_engine.execute.native.machine import machine
 
 Array = np.ndarray[Any, Any]
 Body = Callable[..., Any]
@@ -80,6 +81,11 @@ def counted_down(x: Any, n: Any, w: Any) -> Any:
     return x * w + 0.1, n - 1, w * 1
 
 
+def swapped(x: Any, y: Any, A: Any) -> Any:
+    """What is carried changes places, and is stacked as it came."""
+    return y, np.tanh(A @ x), x, y
+
+
 N = 37
 
 BODIES: dict[str, tuple[Body, list[Type], list[Type], list[Type]]] = {
@@ -91,6 +97,7 @@ BODIES: dict[str, tuple[Body, list[Type], list[Type], list[Type]]] = {
     "pieces": (rearranged, [F64[N, N]], [F64[N]], []),
     "sums": (summed, [F64[N, 60]], [], [F64[60]]),
     "stacks of products": (stacked, [F64[3, N, N]], [], [F64[3, N, N]]),
+    "places that change": (swapped, [F64[N], F64[N]], [], [F64[N, N]]),
     "whole numbers": (counted_down, [F64[N, N], I64[5]], [], [F64[N, N]]),
 }
 
@@ -152,6 +159,23 @@ def test_a_loop_over_arrays_is_what_its_body_does_trip_by_trip(name: str, revers
         outputs = [np.full(t.shape, 7).astype(t.dtype) for t in node.types]
         assert short([x for part in parts for x in part], outputs)
         close(outputs, wanted)
+
+
+@pytest.mark.parametrize("width", [128, 256])
+@pytest.mark.parametrize("name", ["a recurrent net", "a filter", "sums"])
+def test_narrower_vectors_do_as_well(name: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = machine(width)
+    if host is None or host.width != width:
+        pytest.skip(f"this processor has no vectors of {width} bits")
+    monkeypatch.setattr("backsweep_engine.execute.native.loop.machine", lambda: host)
+    body, carry, xs, stays = BODIES[name]
+    node = (graph := graph_of(name, False)).nodes[-1]
+    loop = compile_loop(node, [graph.type_of(r) for r in node.operands], arrays=True)
+    assert loop is not None
+    parts = drawn(carry), drawn(xs, LENGTH), drawn(stays)
+    outputs = [np.full(t.shape, 7).astype(t.dtype) for t in node.types]
+    assert loop([x for part in parts for x in part], outputs)
+    close(outputs, by_hand(body, *parts, False))
 
 
 @pytest.mark.parametrize("name", [n for n, (_, carry, xs, stays) in BODIES.items() if all(t.is_float for t in (*carry, *xs, *stays))])
