@@ -160,6 +160,8 @@ def _tiles(matrix: Array, rows: Sequence[Type], columns: Sequence[Type]) -> list
 def describe_note(note: NonFinite, source: str) -> str:
     """One sentence of what was not finite, with the user's own line where it is known."""
     word = {"nan": "NaN", "inf": "infinity"}[note.kind]
+    if note.node is None and not note.op:
+        return f"the answer holds a {word}; who made it was not looked for, since that takes more memory than a request may have"
     if note.node is None:
         return f"the answer holds a {word} that came in with a seed"
     if note.op == "input":

@@ -17,7 +17,7 @@ from .check.verdict import Verdict
 from .execute.executor import Array, Block, Executor, Values
 from .execute.gather import Compressed, Diagonal, Moments
 from .execute.local import rows_of, run_once, shared_of
-from .execute.nonfinite import culprit, finite_nodes, is_finite
+from .execute.nonfinite import culprit, finite_nodes, is_finite, walked_bytes
 from .graph import Graph
 from .plan.make import Ask, require_within, seed_name
 from .plan.plan import Axis, Plan, Sweep
@@ -41,7 +41,8 @@ class Judged:
 class NonFinite:
     """Part `part` of an answer holds a NaN or infinity that node `node` of the submitted graph made first.
 
-    `node` is None if a seed held it. `in_derivative`: the node's value is finite, its derivative is not.
+    `node` is None if a seed held it, and if it was not looked for, since that takes more memory than the request may have; then
+    `op` is empty. `in_derivative`: the node's value is finite, its derivative is not.
     """
 
     query: int
@@ -231,8 +232,12 @@ def apart(values: Values) -> dict[str, Array]:
 
 
 def notes_on(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[NonFinite]:
-    """Who made what is not finite in this block, the first of its part that holds such."""
+    """Who made what is not finite in this block, the first of its part that holds such; nobody, if to find out takes more than the request's budget."""
     plan = work.plan
+    held = sum(x.nbytes for x in values.values())
+    if held + max(walked_bytes(plan.once), walked_bytes(expand(work.request.graph))) > work.budget.memory_bytes:
+        yield NonFinite(block.query, block.part, None, "", _kind(block), False)
+        return
     once_inputs = [values[name] for name in plan.once.input_names]
     once_finite = finite_nodes(plan.once, once_inputs)
     if block.axis is Axis.WHOLE and not any(s.query == block.query for s in plan.sweeps):
@@ -259,6 +264,10 @@ def notes_on(work: Work, values: Values, block: Block, stop: Stop) -> Iterator[N
         yield _note(work, {**values, **point}, block, part, each, at)
 
 
+def _kind(block: Block) -> str:
+    return "nan" if np.isnan(block.array).any() else "inf"
+
+
 def _piece_at(sweep: Sweep, column: int) -> int:
     """Which piece of a row's vector an entry belongs to."""
     ends = np.cumsum([t.size for t in sweep.pieces])
@@ -268,7 +277,7 @@ def _piece_at(sweep: Sweep, column: int) -> int:
 def _note(work: Work, values: Values, block: Block, part: int, graph: Graph, at: int) -> NonFinite:
     """The note for node `at` of a derived graph, told as a node of the submitted one."""
     submitted = work.request.graph
-    kind = "nan" if np.isnan(block.array).any() else "inf"
+    kind = _kind(block)
     if at < graph.arity:
         name = graph.input_names[at].removeprefix("row.")
         node = submitted.input_names.index(name) if name in submitted.input_names else None

@@ -239,6 +239,22 @@ def test_the_first_node_that_made_it_not_finite_is_named(case: str) -> None:
     assert not all(np.isfinite(a).all() for a in answer.arrays)
 
 
+def test_who_made_it_is_not_looked_for_where_that_takes_more_than_the_budget() -> None:
+    graph = build(lambda x, w: np.sum(np.log(np.sum((x @ w).reshape(6000, 20, 12) ** 2, 2)), 0) @ np.ones(20), x=F64[6000, 5], w=F64[5, 240])
+    values = {"x": np.random.default_rng(0).normal(size=(6000, 5)), "w": np.random.default_rng(1).normal(size=(5, 240))}
+    values["x"][17] = 0
+    kinds = []
+    for budget in (Budget(6 << 20), PLENTY):
+        work = prepare(Request(graph, types(graph), (Ask(Gradient(("w",)), {}),)), budget)
+        collected = Collected(work)
+        for event in deliver(work, values, Local(), never):
+            collected.add(event)
+        (answer,) = collected.answers()
+        (note,) = answer.notes
+        kinds.append((note.node is None, note.op, note.kind))
+    assert kinds == [(True, "", "nan"), (False, "log", "nan")]
+
+
 def test_a_branch_not_taken_by_where_spoils_nothing() -> None:
     graph = build(lambda x: np.sum(np.where(x > 0, np.sqrt(x), 0.0)), x=F64[2])
     value, gradient = answers(graph, {"x": [4.0, 0.0]}, Value(), Gradient(("x",)))

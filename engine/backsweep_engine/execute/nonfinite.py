@@ -70,6 +70,29 @@ def walk(graph: Graph, inputs: Sequence[Array]) -> Iterator[tuple[int, list[Arra
                 values[ref.node] = None
 
 
+def walked_bytes(graph: Graph) -> int:
+    """What `walk` holds at the most beside the inputs. It fuses nothing and cuts nothing, so it may be far more than a plan promised."""
+    root = list(range(len(graph.nodes)))
+    last = list(root)
+    for i, node in enumerate(graph.nodes):
+        if node.operands and lookup(node.op).view:
+            root[i] = root[node.operands[0].node]
+        for ref in node.operands:
+            last[root[ref.node]] = i
+    for ref in graph.outputs:
+        last[root[ref.node]] = len(graph.nodes)
+    held = most = 0
+    ends: dict[int, int] = {}
+    for i in range(graph.arity, len(graph.nodes)):
+        if root[i] == i:
+            own = sum(t.nbytes for t in graph.nodes[i].types)
+            held += own
+            ends[last[i]] = ends.get(last[i], 0) + own
+        most = max(most, held)
+        held -= ends.pop(i, 0)
+    return most
+
+
 @np.errstate(all="ignore")
 def _applied(graph: Graph, node: Node, operands: Sequence[Array]) -> list[Array]:
     op, attributes = lookup(node.op), dict(node.attributes)

@@ -1,10 +1,15 @@
 """What is finite is told of arrays of every size and kind, as NumPy tells it entry by entry."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from backsweep_engine.execute.nonfinite import FEW, is_finite
+from backsweep_engine.execute.nonfinite import FEW, finite_nodes, is_finite, walked_bytes
 from backsweep_engine.execute.norms import MANY
+from backsweep_engine.transforms import derive
+from backsweep_engine.transforms.expand import expand
+from support.graphs import F64, build
 
 SIZES = (0, 1, FEW, FEW + 1, MANY, MANY + 1, 3 * MANY + 5)
 
@@ -37,3 +42,15 @@ def test_scalars_matrices_and_what_has_no_floats_are_judged_too() -> None:
     matrix[299, 39] = np.inf
     assert not is_finite(matrix)
     assert is_finite(np.array([True])) and is_finite(np.array([2**62]))
+
+
+def test_a_walk_takes_about_as_much_memory_as_is_told_before() -> None:
+    graph = expand(derive.gradient(build(lambda x, w: np.sum(np.tanh(np.exp(x @ w).T + 1) ** 2), x=F64[3000, 50], w=F64[50, 60]), [1]))
+    inputs = [np.random.default_rng(0).normal(size=t.shape) for t in graph.input_types]
+    tracemalloc.start()
+    try:
+        finite_nodes(graph, inputs)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * most < walked_bytes(graph) < 1.2 * most
