@@ -95,7 +95,7 @@ def regions(graph: Graph, grain: Grain = TILES) -> tuple[Region, ...]:
             enough = len(part) >= grain.fewest or any(graph.nodes[i].types[0].size > TILE for i in part)
             if enough and (grain.fewest == 1 or any(ref.node in within for i in part for ref in graph.nodes[i].operands)):
                 groups.append(part)
-    cheap = _cheap(graph, groups)
+    cheap = _cheap(graph, groups, readers, grain)
     again = _made_again(graph, groups, readers, cheap)
     found = [_region(graph, group, readers, cheap, again) for group in paced(groups)]
     return tuple([region for region in found if region.outputs])
@@ -270,8 +270,11 @@ def _alone(top: int, between: Sequence[int], sums: Container[int], readers: Sequ
     return all(n not in given and all(r in own for r in readers[n]) for n in between) and not any(r in sums for r in readers[top])
 
 
-def _cheap(graph: Graph, groups: Sequence[Sequence[int]]) -> frozenset[int]:
-    """Values of regions that a few cheap ops make of what is small or an input: x - mean, say, with the mean broadcast."""
+def _cheap(graph: Graph, groups: Sequence[Sequence[int]], readers: Sequence[Sequence[int]], grain: Grain) -> frozenset[int]:
+    """Values of regions that a few cheap ops make of what is small or an input: x - mean, say, with the mean broadcast.
+
+    In compiled code, where one more op costs nothing beside the way to memory, also of a value that nothing else reads: it is kept instead.
+    """
     group = {i: k for k, nodes in enumerate(groups) for i in nodes}
     source = list(range(len(graph.nodes)))
     work: dict[int, int] = {}  # ops it takes to make a value from what is there for good
@@ -288,12 +291,26 @@ def _cheap(graph: Graph, groups: Sequence[Sequence[int]]) -> frozenset[int]:
             if ref.node in work:
                 steps += work[ref.node]
             elif n >= graph.arity and graph.nodes[n].operands and SMALL * sum(t.size for t in graph.nodes[n].types) > node.types[0].size:
-                steps = MOST_AGAIN + 1
+                instead = grain is FINE and graph.nodes[n].types[0].nbytes == node.types[0].nbytes and _reads_alone(graph, i, n, readers)
+                steps += 1 if instead else MOST_AGAIN
             elif n < graph.arity and SMALL * graph.nodes[n].types[0].size > node.types[0].size:
                 steps += 1  # as large as the value itself: read again, though kept anyway
         if steps <= MOST_AGAIN:
             work[i] = steps
     return frozenset(work)
+
+
+def _reads_alone(graph: Graph, i: int, n: int, readers: Sequence[Sequence[int]]) -> bool:
+    """Whether node i alone reads node n, or views of it."""
+    reading = [n]
+    given = {ref.node for ref in graph.outputs}
+    for k in reading:
+        if k in given:
+            return False
+        reading += [r for r in readers[k] if r != i]
+        if not all(r == i or lookup(graph.nodes[r].op).view for r in readers[k]):
+            return False
+    return True
 
 
 def _made_again(graph: Graph, groups: Sequence[Sequence[int]], readers: Sequence[Sequence[int]], cheap: frozenset[int]) -> frozenset[int]:

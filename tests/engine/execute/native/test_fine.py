@@ -11,6 +11,7 @@ import pytest
 from backsweep_engine.execute.native.parts import Falling
 from backsweep_engine.execute.native.region import Kernel
 from backsweep_engine.execute.program import SMALL_CHANGE, Program
+from backsweep_engine.graph import Ref
 from backsweep_engine.plan.memory import layout
 from backsweep_engine.plan.plan import Tier
 from backsweep_engine.plan.regions import EVERY, FINE, TILE, TILES, regions
@@ -64,6 +65,23 @@ def test_small_regions_are_compiled_and_have_numpys_values(name: str) -> None:
         (y,) = program.run(x)
         np.testing.assert_allclose(y, f(*x), rtol=1e-12, atol=1e-12)
         assert all(np.array_equal(a, b) for a, b in zip(x, before, strict=True))
+
+
+def test_compiled_code_keeps_a_product_rather_than_what_is_cheap_to_make_of_it() -> None:
+    f, shapes = lambda a, b, m: (lambda y: np.tanh(y * np.sum(y * y, 1)[:, None]) * y)(a @ b - m), [(300, 20), (20, 80), (80,)]
+    graph = expand(build(f, a=F64[shapes[0]], b=F64[shapes[1]], m=F64[shapes[2]]))
+    (product,) = [i for i, node in enumerate(graph.nodes) if node.op == "matmul"]
+    written = {grain: {graph.nodes[ref.node].op for region in regions(graph, grain) for ref in region.outputs} for grain in (TILES, FINE)}
+    read = [region for region in regions(graph, FINE) if Ref(product) in region.inputs]
+    assert "subtract" in written[TILES] and "subtract" not in written[FINE] and len(read) == 2
+    x = [RANDOM.normal(size=s) for s in shapes]
+    np.testing.assert_allclose(Program(graph, Tier.NATIVE).run(x)[0], f(*x), rtol=1e-11, atol=1e-11)
+
+
+def test_a_product_that_is_read_elsewhere_is_not_kept_twice() -> None:
+    f = lambda a, b, m: (lambda p: (lambda y: np.tanh(y * np.sum(y * y, 1)[:, None]) * y + p[::-1])(p - m))(a @ b)
+    graph = expand(build(f, a=F64[300, 20], b=F64[20, 80], m=F64[80]))
+    assert any(graph.nodes[ref.node].op == "subtract" for region in regions(graph, FINE) for ref in region.outputs)
 
 
 def test_only_what_is_known_to_be_apart_is_not_looked_at() -> None:
