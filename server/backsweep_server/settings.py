@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from backsweep.wire.limits import MIN_LEASE_SECONDS
+
 PREFIX = "BACKSWEEP_"
 EXECUTORS = ("local", "cluster", "auto")
 WITHOUT_CLUSTER = ("local", "refuse")
@@ -53,7 +55,7 @@ class Settings:
     without_cluster: str = "refuse"
     memory_bytes: int = 4 << 30
     store_bytes: int = 1 << 30
-    lease_seconds: float = 600.0
+    lease_seconds: float = MIN_LEASE_SECONDS
     run_buffer_bytes: int = 16 << 20
     max_streams: int = 32
     max_calls: int = 32
@@ -85,7 +87,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "cluster_memory_bytes": (80 << 20, 1 << 50),  # Ray refuses a smaller object store
     "memory_bytes": (1 << 20, 1 << 50),
     "store_bytes": (1 << 20, 1 << 50),
-    "lease_seconds": (600, 1e9),  # the contract's least
+    "lease_seconds": (MIN_LEASE_SECONDS, 1e9),
     "run_buffer_bytes": (1 << 20, 1 << 40),
     "max_streams": (1, 4096),
     "max_calls": (1, 4096),

@@ -79,3 +79,4 @@ MAX_TEXT_BYTES = 256
 # Leases.
 
 MIN_LEASE_SECONDS = 600.0
+"""How long, at least, a server keeps blobs it was sent or asked about (FindMissing)."""
