@@ -115,8 +115,12 @@ def layout(graph: Graph, whole: bool = False, grain: Grain = TILES) -> Layout:
     placed: set[int] = set()
     made = []
     temporary = constants = 0
+    there = set(range(graph.arity))
     for u, nodes in enumerate(paced(order)):
         region = by_nodes.get(nodes)
+        # Compiled code reads what it is given without a look: that it is there is held here.
+        unmade = {root[ref.node] for ref in _reads(graph, nodes, by_nodes)} - there
+        assert not any(graph.nodes[i].operands for i in unmade), f"nodes {sorted(unmade)} are read before they are made"
         node = graph.nodes[nodes[0]]
         free = {i for i in dying[u] if i in placed and i not in hosts}
         tiles, own = None, 0
@@ -142,6 +146,7 @@ def layout(graph: Graph, whole: bool = False, grain: Grain = TILES) -> Layout:
         else:
             operand = _written_over(graph, node, root, contiguous, free) if free else None
             over = {} if operand is None else {Ref(nodes[0]): operand}
+        there.update([ref.node for ref in written])
         for ref in written:
             if ref in result or root[ref.node] != ref.node or not graph.nodes[ref.node].operands:
                 continue

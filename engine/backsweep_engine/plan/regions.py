@@ -291,7 +291,9 @@ def _cheap(graph: Graph, groups: Sequence[Sequence[int]], readers: Sequence[Sequ
             if ref.node in work:
                 steps += work[ref.node]
             elif n >= graph.arity and graph.nodes[n].operands and SMALL * sum(t.size for t in graph.nodes[n].types) > node.types[0].size:
-                instead = grain is FINE and graph.nodes[n].types[0].nbytes == node.types[0].nbytes and _reads_alone(graph, i, n, readers)
+                # What a region makes is given to no other unless it is one of its outputs.
+                alike = grain is FINE and n not in group and graph.nodes[n].types[0].nbytes == node.types[0].nbytes
+                instead = alike and _reads_alone(graph, i, n, readers)
                 steps += 1 if instead else MOST_AGAIN
             elif n < graph.arity and SMALL * graph.nodes[n].types[0].size > node.types[0].size:
                 steps += 1  # as large as the value itself: read again, though kept anyway

@@ -12,9 +12,11 @@ from backsweep_engine.execute.native.parts import Falling
 from backsweep_engine.execute.native.region import Kernel
 from backsweep_engine.execute.program import SMALL_CHANGE, Program
 from backsweep_engine.graph import Ref
+from backsweep_engine.plan.make import Ask, Budget, make_plan
 from backsweep_engine.plan.memory import layout
 from backsweep_engine.plan.plan import Tier
 from backsweep_engine.plan.regions import EVERY, FINE, TILE, TILES, regions
+from backsweep_engine.query import Gradient
 from backsweep_engine.transforms.expand import expand
 from support.graphs import F64, build
 
@@ -76,6 +78,29 @@ def test_compiled_code_keeps_a_product_rather_than_what_is_cheap_to_make_of_it()
     assert "subtract" in written[TILES] and "subtract" not in written[FINE] and len(read) == 2
     x = [RANDOM.normal(size=s) for s in shapes]
     np.testing.assert_allclose(Program(graph, Tier.NATIVE).run(x)[0], f(*x), rtol=1e-11, atol=1e-11)
+
+
+def test_what_another_region_makes_is_not_read_unless_it_gives_it() -> None:
+    """A chain of two regions, of which the second would make again what the first keeps to itself."""
+
+    def f(m: Any, s: Any, w: Any, y: Any) -> Any:
+        z = (y[:, None] - m) * np.exp(-s)
+        below = w - s - z * z / 2
+        most = np.max(below, axis=1, keepdims=True)
+        return np.sum(np.log(np.sum(np.exp(below - most), axis=1)) + most[:, 0])
+
+    def gradient(m: Any, s: Any, w: Any, y: Any) -> list[Any]:
+        z = (y[:, None] - m) * np.exp(-s)
+        below = w - s - z * z / 2
+        shares = np.exp(below - below.max(1, keepdims=True))
+        shares /= shares.sum(1, keepdims=True)
+        return [np.sum(shares * z * np.exp(-s), 0), np.sum(shares * (z * z - 1), 0), np.sum(shares, 0)]
+
+    graph = build(f, m=F64[5], s=F64[5], w=F64[5], y=F64[100_000])
+    plan = make_plan(graph, [Ask(Gradient(("m", "s", "w")), {})], Budget())
+    x = [np.arange(5.0) - 2, np.linspace(-0.5, 0.5, 5), np.linspace(0, 1, 5), RANDOM.normal(size=100_000)]
+    for got, wanted in zip(Program(plan.once, Tier.NATIVE).run(x), gradient(*x), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-7)
 
 
 def test_a_product_that_is_read_elsewhere_is_not_kept_twice() -> None:
